@@ -1,0 +1,1 @@
+//! HTTP surface of Ion: WHIP, WHEP, management API, tokens.

@@ -1,0 +1,1 @@
+//! ICE, DTLS, SDP, rooms, and the HTTP API.

@@ -1,0 +1,1 @@
+//! Packet backends: io_uring and plain sockets.

@@ -1,0 +1,1 @@
+//! SRTP and SRTCP transforms over aws-lc-rs.

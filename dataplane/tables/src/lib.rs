@@ -1,0 +1,1 @@
+//! The shared-memory contract between the control plane and the dataplane.
