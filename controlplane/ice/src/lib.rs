@@ -1,0 +1,1 @@
+//! Sans-IO ICE-lite agent.

@@ -1,0 +1,1 @@
+//! SDP as typed values, and the offer/answer of WHIP and WHEP.
