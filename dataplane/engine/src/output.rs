@@ -1,0 +1,20 @@
+use crate::transmit::TransmitBatch;
+
+/// What the engine's owner gives it to put results into: the worker loop, a test
+/// or the simulator.
+pub trait Output {
+    /// What crosses from one worker to another (`ion_engine::peer::PeerMessage`).
+    type Message;
+
+    /// The batch that datagrams are written to.
+    fn batch(&mut self) -> &mut TransmitBatch;
+
+    /// Sends what is in the batch now and empties it: the batch is full.
+    fn transmit(&mut self);
+
+    /// Gives a message to another worker.
+    ///
+    /// # Errors
+    /// The message comes back when that worker's ring is full.
+    fn to_worker(&mut self, worker: usize, message: Self::Message) -> Result<(), Self::Message>;
+}

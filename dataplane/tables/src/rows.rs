@@ -1,0 +1,575 @@
+//! The rows. Zero is "none" in every field, so that a zeroed row is a dead one.
+//!
+//! A row that refers to another carries the other's number *and* generation
+//! ([`RowLink`]); a link whose generation is not the row's is stale and must not
+//! be followed.
+
+use crate::counters::Counter;
+use crate::plain;
+use crate::seqcell::Plain;
+use crate::values::{Address, ExtensionMap, Text};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Number and life of a row.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct RowLink {
+    /// Number of the row in its table.
+    pub row: u32,
+    /// The row's generation when the link was made; 0 is no link.
+    pub generation: u32,
+}
+
+impl RowLink {
+    /// Whether this links to anything.
+    pub fn is_some(self) -> bool {
+        self.generation != 0
+    }
+}
+
+/// First field of every config part.
+#[repr(C)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+pub struct RowHead {
+    /// Grows by one with every life of the row; 0 only before the first.
+    pub generation: u32,
+    /// 1 while the row is in use.
+    pub live: u32,
+}
+
+/// A table: the types of its parts.
+pub trait Row: 'static {
+    /// Written by the control plane.
+    type Config: Plain + HasHead;
+    /// Written by the owning worker: enough to resume, or to move the row.
+    type State: Plain;
+    /// Written by the owning worker, read by anyone.
+    type Counters: Sync;
+    /// The table's number.
+    const KIND: crate::RowKind;
+}
+
+/// Access to the head that every config begins with.
+pub trait HasHead {
+    /// The head.
+    fn head(&self) -> RowHead;
+    /// Replaces the head.
+    fn set_head(&mut self, head: RowHead);
+}
+
+macro_rules! has_head {
+    ($($t:ty),+) => {$(
+        impl HasHead for $t {
+            fn head(&self) -> RowHead { self.head }
+            fn set_head(&mut self, head: RowHead) { self.head = head; }
+        }
+    )+};
+}
+has_head!(
+    TransportConfig,
+    TrackConfig,
+    EncodingConfig,
+    SubscriptionConfig
+);
+
+/// Table of [`TransportConfig`] rows: ICE/DTLS associations.
+#[derive(Debug, Clone, Copy)]
+pub enum Transport {}
+/// Table of [`TrackConfig`] rows: published sources.
+#[derive(Debug, Clone, Copy)]
+pub enum Track {}
+/// Table of [`EncodingConfig`] rows: RTP streams of tracks.
+#[derive(Debug, Clone, Copy)]
+pub enum Encoding {}
+/// Table of [`SubscriptionConfig`] rows: tracks sent over transports.
+#[derive(Debug, Clone, Copy)]
+pub enum Subscription {}
+
+impl Row for Transport {
+    type Config = TransportConfig;
+    type State = TransportState;
+    type Counters = TransportCounters;
+    const KIND: crate::RowKind = crate::RowKind::Transport;
+}
+impl Row for Track {
+    type Config = TrackConfig;
+    type State = TrackState;
+    type Counters = TrackCounters;
+    const KIND: crate::RowKind = crate::RowKind::Track;
+}
+impl Row for Encoding {
+    type Config = EncodingConfig;
+    type State = EncodingState;
+    type Counters = EncodingCounters;
+    const KIND: crate::RowKind = crate::RowKind::Encoding;
+}
+impl Row for Subscription {
+    type Config = SubscriptionConfig;
+    type State = SubscriptionState;
+    type Counters = SubscriptionCounters;
+    const KIND: crate::RowKind = crate::RowKind::Subscription;
+}
+
+/// One ICE/DTLS association, as the dataplane needs it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TransportConfig {
+    /// Generation and life.
+    pub head: RowHead,
+    /// The worker that owns this transport, its encodings and its subscriptions.
+    pub worker: u16,
+    /// IANA number of the SRTP protection profile; 0 before DTLS is done.
+    pub srtp_profile: u16,
+    /// SSRC of the RTCP that Ion originates on this transport.
+    pub feedback_ssrc: u32,
+    /// Where the client is: the nominated pair's far end.
+    pub remote: Address,
+    /// The nominated pair's near end; its port is the media port.
+    pub local: Address,
+    /// Negotiated header extensions.
+    pub extensions: ExtensionMap,
+    /// [`TransportConfig::TRANSPORT_CC_OUT`] and the like.
+    pub flags: u32,
+    /// Upper bound of a sent datagram's UDP payload, bytes; 0 is 1,200.
+    pub max_datagram: u32,
+    /// CNAME of the sender reports sent on this transport.
+    pub cname: Text<23>,
+    /// The control plane's name of the session; not used by the dataplane.
+    pub session: Text<47>,
+}
+
+impl TransportConfig {
+    /// Packets to this client carry transport-wide sequence numbers.
+    pub const TRANSPORT_CC_OUT: u32 = 1;
+    /// Reduced-size RTCP (RFC 5506) was negotiated.
+    pub const RTCP_REDUCED_SIZE: u32 = 1 << 1;
+}
+
+/// What must not leak: in pages of its own that are locked and not dumped.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TransportSecrets {
+    /// The transport row's generation these belong to; 0 is none.
+    pub generation: u32,
+    /// 1 when the SRTP keys are set.
+    pub keyed: u32,
+    /// Master key of what the client sends.
+    pub rx_key: [u8; 32],
+    /// Master salt of what the client sends (14 or 12 bytes used).
+    pub rx_salt: [u8; 16],
+    /// Master key of what Ion sends.
+    pub tx_key: [u8; 32],
+    /// Master salt of what Ion sends (14 or 12 bytes used).
+    pub tx_salt: [u8; 16],
+    /// ICE username fragment of Ion.
+    pub local_ufrag: Text<31>,
+    /// ICE password of Ion.
+    pub local_pwd: Text<63>,
+    /// ICE username fragment of the client.
+    pub remote_ufrag: Text<255>,
+    /// ICE password of the client.
+    pub remote_pwd: Text<255>,
+}
+
+impl Default for TransportSecrets {
+    fn default() -> Self {
+        zerocopy::FromZeros::new_zeroed()
+    }
+}
+
+impl std::fmt::Debug for TransportSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransportSecrets")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a worker needs to go on with a transport.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TransportState {
+    /// Generation of the config this belongs to.
+    pub generation: u32,
+    /// Next SRTCP index to send with (31 bits).
+    pub srtcp_tx_next: u32,
+    /// Next transport-wide sequence number to send with (extended).
+    pub transport_cc_next: u64,
+    /// Highest SRTCP index received.
+    pub srtcp_rx_highest: u32,
+    /// Number of transport-wide feedback packets sent.
+    pub transport_cc_feedback_count: u32,
+}
+
+/// Counters of a transport.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct TransportCounters {
+    /// Packets received and authenticated.
+    pub packets_received: Counter,
+    /// UDP payload bytes received and authenticated.
+    pub bytes_received: Counter,
+    /// Packets sent.
+    pub packets_sent: Counter,
+    /// UDP payload bytes sent.
+    pub bytes_sent: Counter,
+    /// RTCP compounds received.
+    pub rtcp_received: Counter,
+    /// RTCP compounds sent.
+    pub rtcp_sent: Counter,
+    /// Packets from or for this transport dropped, for whatever reason.
+    pub dropped: Counter,
+    /// Transport-wide feedback packets sent.
+    pub transport_cc_sent: Counter,
+    /// Round-trip time by RTCP, microseconds; 0 is unknown.
+    pub rtt_us: Counter,
+    /// REMB or other estimate received from the client, bits per second; 0 is none.
+    pub estimate_bps: Counter,
+    /// When something was last received, microseconds of the dataplane's clock.
+    pub last_received_us: Counter,
+    /// Generation of the config that these count for.
+    pub generation: Counter,
+}
+
+/// One published audio or video source.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TrackConfig {
+    /// Generation and life.
+    pub head: RowHead,
+    /// The publisher's transport.
+    pub transport: RowLink,
+    /// Its encodings, lowest quality first.
+    pub encodings: [RowLink; TrackConfig::MAX_ENCODINGS],
+    /// Bit `w` is set when worker `w` owns a subscription of this track.
+    pub subscriber_workers: u64,
+    /// RTP clock, hertz.
+    pub clock_rate: u32,
+    /// The publisher's worker.
+    pub worker: u16,
+    /// 1 audio, 2 video.
+    pub kind: u8,
+    /// `ion_wire::codec::CodecKind`.
+    pub codec: u8,
+}
+
+impl TrackConfig {
+    /// Simulcast layers of one track.
+    pub const MAX_ENCODINGS: usize = 4;
+    /// [`TrackConfig::kind`] of audio.
+    pub const AUDIO: u8 = 1;
+    /// [`TrackConfig::kind`] of video.
+    pub const VIDEO: u8 = 2;
+}
+
+/// A track needs no state of its own so far.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TrackState {
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// A track counts nothing of its own so far: its encodings do.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct TrackCounters {
+    /// Zero.
+    pub reserved: Counter,
+}
+
+/// One RTP stream of a track.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct EncodingConfig {
+    /// Generation and life.
+    pub head: RowHead,
+    /// The track it belongs to.
+    pub track: RowLink,
+    /// The publisher's transport.
+    pub transport: RowLink,
+    /// SSRC announced in the offer; 0 is not announced.
+    pub ssrc: u32,
+    /// SSRC of its retransmissions announced in the offer; 0 is not announced.
+    pub rtx_ssrc: u32,
+    /// RTP clock, hertz.
+    pub clock_rate: u32,
+    /// The publisher's worker.
+    pub worker: u16,
+    /// Place in the track's list of encodings.
+    pub layer: u8,
+    /// `ion_wire::codec::CodecKind`.
+    pub codec: u8,
+    /// Payload type of the codec.
+    pub payload_type: u8,
+    /// Payload type of its RTX (RFC 4588); 0 is none.
+    pub rtx_payload_type: u8,
+    /// Payload type of RED for audio (RFC 2198); 0 is none.
+    pub red_payload_type: u8,
+    /// [`EncodingConfig::NACK`] and the like.
+    pub feedback: u8,
+    /// MID of the track's m-section; empty if the offer had none.
+    pub mid: Text<19>,
+    /// RID of this layer; empty if it is not simulcast.
+    pub rid: Text<19>,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl EncodingConfig {
+    /// Generic NACK (RFC 4585, 6.2.1).
+    pub const NACK: u8 = 1;
+    /// Picture loss indication (RFC 4585, 6.3.1).
+    pub const PLI: u8 = 1 << 1;
+    /// Full intra request (RFC 5104, 4.3.1).
+    pub const FIR: u8 = 1 << 2;
+    /// Transport-wide congestion control feedback.
+    pub const TRANSPORT_CC: u8 = 1 << 3;
+    /// Receiver estimated maximum bitrate.
+    pub const REMB: u8 = 1 << 4;
+}
+
+/// What a worker needs to go on receiving an encoding.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct EncodingState {
+    /// Generation of the config this belongs to.
+    pub generation: u32,
+    /// SSRC in use, announced or learned; 0 is none yet.
+    pub ssrc: u32,
+    /// SSRC of the retransmissions; 0 is none yet.
+    pub rtx_ssrc: u32,
+    /// RTP timestamp of the newest packet.
+    pub timestamp: u32,
+    /// Highest authenticated 48-bit index, plus one; 0 is none.
+    pub srtp_next: u64,
+    /// The same of the retransmission SSRC.
+    pub rtx_srtp_next: u64,
+    /// NTP time of the last sender report, 32.32; 0 is none.
+    pub sr_ntp: u64,
+    /// RTP timestamp of that report.
+    pub sr_rtp: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// Counters of an encoding.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct EncodingCounters {
+    /// Generation of the config that these count for.
+    pub generation: Counter,
+    /// Media packets received (retransmissions that were useful included).
+    pub packets_received: Counter,
+    /// Bytes of RTP payload of those.
+    pub bytes_received: Counter,
+    /// Packets expected by sequence number, less packets received; two's complement.
+    pub packets_lost: Counter,
+    /// Interarrival jitter (RFC 3550, 6.4.1), microseconds.
+    pub jitter_us: Counter,
+    /// Packets with the marker bit: pictures, for video.
+    pub frames_received: Counter,
+    /// Keyframes begun.
+    pub key_frames_received: Counter,
+    /// Sequence numbers asked for again.
+    pub nacks_sent: Counter,
+    /// NACK messages sent.
+    pub nack_messages_sent: Counter,
+    /// Picture loss indications sent.
+    pub plis_sent: Counter,
+    /// Full intra requests sent.
+    pub firs_sent: Counter,
+    /// Retransmissions that filled a gap.
+    pub retransmitted_received: Counter,
+    /// Retransmissions of what was already here.
+    pub retransmitted_useless: Counter,
+    /// Packets given to other workers, counted once for each worker.
+    pub packets_crossed: Counter,
+    /// When the last packet came, microseconds of the dataplane's clock.
+    pub last_received_us: Counter,
+    /// Round-trip time to the publisher, microseconds; 0 is unknown.
+    pub rtt_us: Counter,
+}
+
+/// One track sent over one transport.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SubscriptionConfig {
+    /// Generation and life.
+    pub head: RowHead,
+    /// The viewer's transport.
+    pub transport: RowLink,
+    /// The track sent; may be replaced while running (the stream goes on at the next keyframe).
+    pub track: RowLink,
+    /// SSRC towards the viewer.
+    pub ssrc: u32,
+    /// SSRC of retransmissions towards the viewer; 0 is none.
+    pub rtx_ssrc: u32,
+    /// The viewer's worker.
+    pub worker: u16,
+    /// Payload type of the track's codec at the viewer.
+    pub payload_type: u8,
+    /// Payload type of RTX at the viewer; 0: send the plain packet again.
+    pub rtx_payload_type: u8,
+    /// Payload type of RED at the viewer; 0 is none.
+    pub red_payload_type: u8,
+    /// Highest encoding of the track that may be sent.
+    pub max_layer: u8,
+    /// [`SubscriptionConfig::PAUSED`] and the like.
+    pub flags: u8,
+    /// Higher goes first when there is not room for all.
+    pub priority: u8,
+    /// MID of the m-section at the viewer; empty if it did not negotiate MID.
+    pub mid: Text<19>,
+    /// RTP clock, hertz.
+    pub clock_rate: u32,
+}
+
+impl SubscriptionConfig {
+    /// Nothing is sent.
+    pub const PAUSED: u8 = 1;
+    /// The viewer negotiated generic NACK.
+    pub const NACK: u8 = 1 << 1;
+}
+
+/// What a worker needs to go on sending a subscription.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SubscriptionState {
+    /// Generation of the config this belongs to.
+    pub generation: u32,
+    /// The encoding that is being forwarded, as its row number plus one; 0 is none.
+    pub encoding: u32,
+    /// Next 48-bit SRTP index that has never been sent with.
+    pub srtp_next: u64,
+    /// The same of the retransmission SSRC.
+    pub rtx_srtp_next: u64,
+    /// Outgoing minus incoming extended sequence number of that encoding.
+    pub sequence_offset: i64,
+    /// Outgoing minus incoming RTP timestamp of that encoding, modulo 2^32.
+    pub timestamp_offset: u32,
+    /// RTP timestamp sent last.
+    pub timestamp: u32,
+    /// Packets sent since the SSRC was first used, modulo 2^32 (for sender reports).
+    pub sender_packets: u32,
+    /// Payload octets sent since then, modulo 2^32.
+    pub sender_octets: u32,
+}
+
+/// Counters of a subscription.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct SubscriptionCounters {
+    /// Generation of the config that these count for.
+    pub generation: Counter,
+    /// Media packets sent, retransmissions not included.
+    pub packets_sent: Counter,
+    /// Bytes of RTP payload of those.
+    pub bytes_sent: Counter,
+    /// Retransmissions sent.
+    pub retransmitted_sent: Counter,
+    /// Bytes of RTP payload of those.
+    pub retransmitted_bytes: Counter,
+    /// Sequence numbers asked for by the viewer.
+    pub nacks_received: Counter,
+    /// Of those, no longer in the history.
+    pub nacks_missed: Counter,
+    /// Of those, not answered because of a limit, or sent a moment ago.
+    pub nacks_suppressed: Counter,
+    /// Picture loss indications received.
+    pub plis_received: Counter,
+    /// Full intra requests received.
+    pub firs_received: Counter,
+    /// Packets that the viewer reports lost (cumulative; two's complement).
+    pub packets_lost: Counter,
+    /// Fraction lost in the last report, in 1/256.
+    pub fraction_lost: Counter,
+    /// Jitter in the last report, microseconds.
+    pub jitter_us: Counter,
+    /// Round-trip time by the last report, microseconds; 0 is unknown.
+    pub rtt_us: Counter,
+    /// Changes of encoding.
+    pub switches: Counter,
+    /// Packets not sent to this subscriber: before its first keyframe, paused, too large.
+    pub packets_withheld: Counter,
+}
+
+/// Counters of one worker.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct WorkerCounters {
+    /// Datagrams received.
+    pub packets_received: Counter,
+    /// UDP payload bytes of those.
+    pub bytes_received: Counter,
+    /// Datagrams sent.
+    pub packets_sent: Counter,
+    /// UDP payload bytes of those.
+    pub bytes_sent: Counter,
+    /// Sends handed to the kernel (a GSO send of ten datagrams counts once).
+    pub sends: Counter,
+    /// System calls made by the worker's loop.
+    pub syscalls: Counter,
+    /// Receive batches.
+    pub batches: Counter,
+    /// Packets given to other workers.
+    pub packets_crossed_out: Counter,
+    /// Packets taken from other workers.
+    pub packets_crossed_in: Counter,
+    /// Datagrams that arrived here and belong to another worker.
+    pub handed_over: Counter,
+    /// Whole scans of the tables.
+    pub rescans: Counter,
+    /// Rows seen torn and left alone.
+    pub rows_torn: Counter,
+    /// Buffers of packet memory in use.
+    pub buffers_used: Counter,
+    /// Buffers of packet memory in all.
+    pub buffers_total: Counter,
+    /// The worker's time of the last loop, microseconds of the dataplane's clock.
+    pub heartbeat_us: Counter,
+    /// Zero.
+    pub reserved: Counter,
+    /// By [`crate::DropReason`].
+    pub drops: [Counter; crate::DropReason::SLOTS],
+}
+
+impl WorkerCounters {
+    /// Counts `n` packets dropped.
+    pub fn drop_packets(&self, reason: crate::DropReason, n: u64) {
+        self.drops[reason as usize].add(n);
+    }
+}
+
+plain!(
+    TransportConfig,
+    TransportSecrets,
+    TransportState,
+    TrackConfig,
+    TrackState,
+    EncodingConfig,
+    EncodingState,
+    SubscriptionConfig,
+    SubscriptionState,
+);
+
+// The sizes are part of the contract: who changes one raises `ABI_VERSION`.
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<TransportConfig>() == 160);
+    assert!(size_of::<TransportSecrets>() == 712);
+    assert!(size_of::<TransportState>() == 24);
+    assert!(size_of::<TrackConfig>() == 64);
+    assert!(size_of::<EncodingConfig>() == 88);
+    assert!(size_of::<EncodingState>() == 48);
+    assert!(size_of::<SubscriptionConfig>() == 64);
+    assert!(size_of::<SubscriptionState>() == 48);
+    assert!(size_of::<TransportCounters>() == 128);
+    assert!(size_of::<EncodingCounters>() == 128);
+    assert!(size_of::<SubscriptionCounters>() == 128);
+    assert!(size_of::<WorkerCounters>() == 384);
+};
