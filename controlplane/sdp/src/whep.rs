@@ -1,0 +1,460 @@
+use crate::codec::{Codec, CodecKind, Feedback, FeedbackSet, Fmtp, TrackCodec};
+use crate::extension::{Extension, ExtensionKind, ExtensionMap};
+use crate::limits::MAX_TRACKS;
+use crate::negotiate::{
+    Answerer, DtlsRole, LocalParams, Reject, RemoteParams, Transport, add_transport, answer_codec,
+    answer_red, answer_rtx, description, supported, unprocessable,
+};
+use crate::session::{Direction, Media, MediaKind, Mid, SessionDescription, Setup};
+use crate::stream::{GroupSemantics, Msid, Source, SsrcGroup};
+
+/// A published track, as it shall be sent to one viewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTrack {
+    /// Its codec now.
+    pub codec: TrackCodec,
+    /// True if its audio may come with redundancy (RFC 2198).
+    pub red: bool,
+    /// Stream and track labels to announce; tracks with one stream label play in sync.
+    pub msid: Msid,
+    /// SSRC to send from, chosen by the caller for this viewer.
+    pub ssrc: u32,
+    /// SSRC to retransmit from, chosen likewise.
+    pub rtx_ssrc: u32,
+}
+
+impl SourceTrack {
+    /// Audio or video.
+    pub fn kind(&self) -> MediaKind {
+        self.codec.kind.media_kind()
+    }
+}
+
+/// The answer to a viewer, and what was agreed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayAnswer {
+    /// Our description: the answer, or after [`accept`] the offer.
+    pub sdp: SessionDescription,
+    /// One for each m-section that plays a source, in order.
+    pub tracks: Vec<PlayTrack>,
+    /// The header extensions of the transport.
+    pub extensions: ExtensionMap,
+    /// The viewer's side of the transport.
+    pub remote: RemoteParams,
+}
+
+/// A track that will be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayTrack {
+    /// Index of the m-section.
+    pub media_index: usize,
+    /// Index of the source in the list given.
+    pub source: usize,
+    /// Audio or video.
+    pub kind: MediaKind,
+    /// MID, if the offer has one.
+    pub mid: Option<Mid>,
+    /// Stream and track labels.
+    pub msid: Msid,
+    /// SSRC to send from.
+    pub ssrc: u32,
+    /// SSRC to retransmit from, if any payload has RTX.
+    pub rtx_ssrc: Option<u32>,
+    /// All codecs the viewer takes, the one of the source first; a source with another codec of
+    /// this list can follow without negotiation. See [`find_payload`].
+    pub payloads: Vec<PayloadMap>,
+    /// The header extensions of this section.
+    pub extensions: ExtensionMap,
+}
+
+/// The payload types of one codec at one viewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadMap {
+    /// The codec, with the viewer's parameters.
+    pub codec: TrackCodec,
+    /// Payload type.
+    pub pt: u8,
+    /// Payload type of retransmissions.
+    pub rtx_pt: Option<u8>,
+    /// Payload type of the same audio with redundancy.
+    pub red_pt: Option<u8>,
+    /// RTCP feedback the viewer will send.
+    pub feedback: FeedbackSet,
+}
+
+/// The payload types to send a stream of this codec with: same codec, profile and packetization
+/// mode, or the nearest of which the stream is a subset.
+pub fn find_payload<'a>(payloads: &'a [PayloadMap], codec: &TrackCodec) -> Option<&'a PayloadMap> {
+    payloads
+        .iter()
+        .filter_map(|payload| Some((codec.match_quality(&payload.codec)?, payload)))
+        .min_by_key(|(quality, _)| *quality)
+        .map(|(_, payload)| payload)
+}
+
+/// Answers the offer of a viewer (draft-ietf-wish-whep). Each section plays the first source of
+/// its kind that is left and that it has a codec for; sections left over are inactive.
+///
+/// # Errors
+/// 422 for offers that cannot be served; 406 when there are sources and no section can play any.
+pub fn answer(
+    offer: &SessionDescription,
+    local: &LocalParams,
+    sources: &[SourceTrack],
+) -> Result<PlayAnswer, Reject> {
+    let mut answerer = Answerer::new(offer, local)?;
+    let mut tracks: Vec<PlayTrack> = Vec::new();
+    for (media_index, offered) in offer.media.iter().enumerate() {
+        if offered.is_rejected() {
+            answerer.decline(offered);
+            continue;
+        }
+        if !offered.direction.receives() {
+            return unprocessable(format!(
+                "a player has to offer a=recvonly or a=sendrecv, not a={}",
+                offered.direction.as_str()
+            ));
+        }
+        let (lines, extensions) =
+            answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
+        let (mut codecs, mut payloads) = payloads(offered, &extensions);
+        let taken = |index: usize| tracks.iter().any(|track| track.source == index);
+        let source = sources.iter().enumerate().find(|(index, source)| {
+            !taken(*index) && find_payload(&payloads, &source.codec).is_some()
+        });
+        let direction = if source.is_some() {
+            Direction::SendOnly
+        } else {
+            Direction::Inactive
+        };
+        let mut media = answerer.section(offered, direction);
+        if let Some((index, source)) = source {
+            prefer(&mut payloads, &mut codecs, &source.codec);
+            let track = PlayTrack {
+                media_index,
+                source: index,
+                kind: offered.kind.clone(),
+                mid: offered.mid.clone(),
+                msid: source.msid.clone(),
+                ssrc: source.ssrc,
+                rtx_ssrc: payloads
+                    .iter()
+                    .any(|p| p.rtx_pt.is_some())
+                    .then_some(source.rtx_ssrc),
+                payloads,
+                extensions,
+            };
+            add_sources(&mut media, local, &track);
+            tracks.push(track);
+        }
+        media.extensions = lines;
+        media.codecs = codecs;
+        if media.codecs.is_empty() {
+            media.other_formats = offered
+                .codecs
+                .iter()
+                .take(1)
+                .map(|c| c.pt.to_string())
+                .collect();
+        }
+        answerer.sdp.media.push(media);
+    }
+    if tracks.is_empty() && !sources.is_empty() {
+        let names: Vec<&str> = sources
+            .iter()
+            .map(|source| source.codec.kind.name())
+            .collect();
+        return Err(Reject::NotAcceptable(format!(
+            "the offer has no section for any published track ({})",
+            names.join(", ")
+        )));
+    }
+    let Answerer {
+        sdp,
+        extensions,
+        transport,
+        role,
+        ..
+    } = answerer;
+    Ok(PlayAnswer {
+        sdp,
+        tracks,
+        extensions,
+        remote: transport.remote(role),
+    })
+}
+
+/// A viewer gets one stream for each section, so RIDs and the publisher's layers say nothing.
+fn sent_to_viewers(kind: ExtensionKind) -> bool {
+    !matches!(
+        kind,
+        ExtensionKind::Rid | ExtensionKind::RepairedRid | ExtensionKind::VideoLayersAllocation
+    )
+}
+
+/// Every codec of the offer that Ion forwards, with RTX and RED, in the offer's order.
+fn payloads(offered: &Media, extensions: &ExtensionMap) -> (Vec<Codec>, Vec<PayloadMap>) {
+    let (mut lines, mut payloads) = (Vec::new(), Vec::new());
+    for codec in &offered.codecs {
+        let Some(track) = supported(codec).filter(|t| t.kind.media_kind() == offered.kind) else {
+            continue;
+        };
+        let line = answer_codec(codec, &track, extensions);
+        let rtx = answer_rtx(offered, codec.pt);
+        let red = (track.kind == CodecKind::Opus)
+            .then(|| answer_red(offered, codec.pt))
+            .flatten();
+        payloads.push(PayloadMap {
+            codec: track,
+            pt: codec.pt,
+            rtx_pt: rtx.as_ref().map(|c| c.pt),
+            red_pt: red.as_ref().map(|c| c.pt),
+            feedback: FeedbackSet::of(&line.feedback),
+        });
+        lines.extend(std::iter::once(line).chain(red).chain(rtx));
+    }
+    (lines, payloads)
+}
+
+/// Moves the payload for `codec`, and the lines that belong to it, to the front.
+fn prefer(payloads: &mut [PayloadMap], lines: &mut [Codec], codec: &TrackCodec) {
+    let Some(best) = find_payload(payloads, codec).cloned() else {
+        return;
+    };
+    payloads.sort_by_key(|payload| payload.pt != best.pt);
+    let belongs = |pt: u8| pt == best.pt || Some(pt) == best.rtx_pt || Some(pt) == best.red_pt;
+    lines.sort_by_key(|line| !belongs(line.pt));
+}
+
+fn add_sources(media: &mut Media, local: &LocalParams, track: &PlayTrack) {
+    media.msid = Some(track.msid.clone());
+    let ssrcs: Vec<u32> = std::iter::once(track.ssrc).chain(track.rtx_ssrc).collect();
+    media.sources = ssrcs
+        .iter()
+        .map(|&ssrc| Source {
+            ssrc,
+            cname: Some(local.cname.clone()),
+            msid: Some(track.msid.clone()),
+        })
+        .collect();
+    if track.rtx_ssrc.is_some() {
+        media.ssrc_groups = vec![SsrcGroup {
+            semantics: GroupSemantics::Fid,
+            ssrcs,
+        }];
+    }
+}
+
+/// The counter-offer that goes with a 406: one section for each source (at most
+/// [`MAX_TRACKS`]), in its own codec.
+pub fn offer(local: &LocalParams, sources: &[SourceTrack]) -> SessionDescription {
+    let mut sdp = description(local);
+    let mut bundle = Vec::new();
+    for (index, source) in sources.iter().take(MAX_TRACKS).enumerate() {
+        let mut media = Media::new(source.kind(), "UDP/TLS/RTP/SAVPF");
+        media.mid = Mid::new(&index.to_string());
+        bundle.extend(media.mid.clone());
+        media.direction = Direction::SendOnly;
+        media.rtcp_mux = true;
+        media.rtcp_mux_only = true;
+        media.rtcp_rsize = true;
+        add_transport(&mut media, local, Setup::Actpass, index == 0);
+        media.extensions = offered_extensions(&media.kind);
+        let (codecs, payload) = offered_codecs(index, source);
+        media.codecs = codecs;
+        let track = PlayTrack {
+            media_index: index,
+            source: index,
+            kind: source.kind(),
+            mid: media.mid.clone(),
+            msid: source.msid.clone(),
+            ssrc: source.ssrc,
+            rtx_ssrc: payload.rtx_pt.map(|_| source.rtx_ssrc),
+            payloads: vec![payload],
+            extensions: ExtensionMap::default(),
+        };
+        add_sources(&mut media, local, &track);
+        sdp.media.push(media);
+    }
+    sdp.bundles.push(bundle);
+    sdp
+}
+
+fn offered_extensions(kind: &MediaKind) -> Vec<Extension> {
+    let both = [
+        ExtensionKind::Mid,
+        ExtensionKind::TransportCc,
+        ExtensionKind::AbsSendTime,
+    ];
+    let own: &[ExtensionKind] = match kind {
+        MediaKind::Audio => &[ExtensionKind::AudioLevel],
+        _ => &[
+            ExtensionKind::VideoOrientation,
+            ExtensionKind::PlayoutDelay,
+            ExtensionKind::DependencyDescriptor,
+        ],
+    };
+    // The same kind has the same id in every section, as BUNDLE wants it.
+    let line = |kind: &ExtensionKind| Extension {
+        id: *kind as u8 + 1,
+        direction: None,
+        uri: kind.uri().to_owned(),
+    };
+    both.iter().chain(own).map(line).collect()
+}
+
+/// Two payload types for each section, from 96 on: with [`MAX_TRACKS`] sections none is used twice.
+fn offered_codecs(index: usize, source: &SourceTrack) -> (Vec<Codec>, PayloadMap) {
+    let pt = 96 + 2 * u8::try_from(index.min(MAX_TRACKS)).unwrap_or(0);
+    let kind = source.codec.kind;
+    let feedback = match kind {
+        CodecKind::Opus => vec![Feedback::TransportCc, Feedback::Nack],
+        _ => vec![
+            Feedback::GoogRemb,
+            Feedback::TransportCc,
+            Feedback::CcmFir,
+            Feedback::Nack,
+            Feedback::NackPli,
+        ],
+    };
+    let flags = FeedbackSet::of(&feedback);
+    let primary = Codec {
+        pt,
+        name: kind.name().to_owned(),
+        clock_rate: kind.clock_rate(),
+        channels: kind.channels(),
+        fmtp: source.codec.answer_fmtp(),
+        feedback,
+    };
+    let second = |name: &str, fmtp: (String, Option<String>)| Codec {
+        pt: pt + 1,
+        name: name.to_owned(),
+        fmtp: Fmtp(vec![fmtp]),
+        feedback: Vec::new(),
+        ..primary.clone()
+    };
+    let (rtx, red) = match kind {
+        CodecKind::Opus if source.red => (None, Some(second("red", (format!("{pt}/{pt}"), None)))),
+        CodecKind::Opus => (None, None),
+        _ => (
+            Some(second("rtx", ("apt".to_owned(), Some(pt.to_string())))),
+            None,
+        ),
+    };
+    let payload = PayloadMap {
+        codec: source.codec.clone(),
+        pt,
+        rtx_pt: rtx.as_ref().map(|codec| codec.pt),
+        red_pt: red.as_ref().map(|codec| codec.pt),
+        feedback: flags,
+    };
+    (
+        std::iter::once(primary).chain(red).chain(rtx).collect(),
+        payload,
+    )
+}
+
+/// Takes the answer to our counter-offer. Section `n` plays source `n` of [`offer`].
+///
+/// # Errors
+/// 400 when the answer does not fit the offer, 422 when it takes no track.
+pub fn accept(
+    our_offer: &SessionDescription,
+    their_answer: &SessionDescription,
+) -> Result<PlayAnswer, Reject> {
+    let (offered, answered) = (our_offer.media.len(), their_answer.media.len());
+    if offered != answered {
+        return Err(Reject::Malformed(format!(
+            "the answer has {answered} m-sections, the offer {offered}; answer each one"
+        )));
+    }
+    let transport = Transport::of(their_answer)?;
+    let role = match transport.setup {
+        Some(Setup::Active) => DtlsRole::Server,
+        Some(Setup::Passive) => DtlsRole::Client,
+        _ => {
+            let text = "the answer needs a=setup:active or a=setup:passive";
+            return Err(Reject::Malformed(text.to_owned()));
+        }
+    };
+    let mut extensions = ExtensionMap::default();
+    let mut tracks = Vec::new();
+    for (index, (ours, theirs)) in our_offer.media.iter().zip(&their_answer.media).enumerate() {
+        if theirs.is_rejected() || !theirs.direction.receives() {
+            continue;
+        }
+        if ours.mid != theirs.mid || ours.kind != theirs.kind {
+            let text = "an m-section of the answer is not in its place: MID or kind differ";
+            return Err(Reject::Malformed(text.to_owned()));
+        }
+        tracks.extend(accept_section(index, ours, theirs));
+    }
+    for (kind, id) in tracks
+        .iter()
+        .flat_map(|track: &PlayTrack| track.extensions.iter())
+    {
+        extensions.enter(kind, id);
+    }
+    if tracks.is_empty() {
+        return unprocessable("the answer takes no track of the offer");
+    }
+    Ok(PlayAnswer {
+        sdp: our_offer.clone(),
+        tracks,
+        extensions,
+        remote: transport.remote(role),
+    })
+}
+
+fn accept_section(index: usize, ours: &Media, theirs: &Media) -> Option<PlayTrack> {
+    let mut extensions = ExtensionMap::default();
+    for extension in theirs
+        .extensions
+        .iter()
+        .filter(|extension| ours.extensions.contains(extension))
+    {
+        extensions.enter(extension.kind()?, extension.id);
+    }
+    let taken = |pt: Option<u8>, name: &str| {
+        pt.filter(|&pt| theirs.codec(pt).is_some_and(|codec| codec.is(name)))
+    };
+    let offered_red = ours
+        .codecs
+        .iter()
+        .find(|codec| codec.is("red"))
+        .map(|codec| codec.pt);
+    let payloads: Vec<PayloadMap> = ours
+        .codecs
+        .iter()
+        .filter_map(|codec| {
+            let track = codec.track_codec()?;
+            let answered = theirs
+                .codec(codec.pt)
+                .filter(|answered| answered.is(&codec.name))?;
+            let line = answer_codec(answered, &track, &extensions);
+            Some(PayloadMap {
+                codec: track,
+                pt: codec.pt,
+                rtx_pt: taken(ours.rtx_of(codec.pt), "rtx"),
+                red_pt: taken(offered_red, "red"),
+                feedback: FeedbackSet::of(&line.feedback),
+            })
+        })
+        .collect();
+    let source = ours.sources.first().filter(|_| !payloads.is_empty())?;
+    Some(PlayTrack {
+        media_index: index,
+        source: index,
+        kind: ours.kind.clone(),
+        mid: ours.mid.clone(),
+        msid: ours.msid.clone()?,
+        ssrc: source.ssrc,
+        rtx_ssrc: payloads
+            .iter()
+            .any(|payload| payload.rtx_pt.is_some())
+            .then(|| ours.rtx_ssrc_of(source.ssrc))
+            .flatten(),
+        payloads,
+        extensions,
+    })
+}
