@@ -40,6 +40,8 @@ pub mod mapping;
 pub mod rows;
 /// Sequence lock over a plain value in shared memory.
 pub mod seqcell;
+/// Which worker gets a client's packets.
+pub mod steer;
 mod sync;
 /// Fixed-size values that rows are made of.
 pub mod values;

@@ -7,6 +7,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub trait Plain: FromBytes + IntoBytes + Immutable + KnownLayout + Copy {
     /// `[AtomicU64; size_of::<Self>() / 8]`.
     type Words: AsRef<[AtomicU64]>;
+
+    /// The words of a zeroed value.
+    fn zeroed_words() -> Self::Words;
 }
 
 /// Implements [`Plain`] for a type, refusing sizes that are no multiple of eight.
@@ -16,6 +19,9 @@ macro_rules! plain {
         const _: () = assert!(size_of::<$t>() % 8 == 0, "a plain row is whole words");
         impl $crate::seqcell::Plain for $t {
             type Words = [$crate::seqcell::Word; size_of::<$t>() / 8];
+            fn zeroed_words() -> Self::Words {
+                std::array::from_fn(|_| $crate::seqcell::Word::new(0))
+            }
         }
     )+};
 }
@@ -47,6 +53,18 @@ pub struct SeqCell<T: Plain> {
 }
 
 impl<T: Plain> SeqCell<T> {
+    /// A cell that holds `value` (for tests; in shared memory, zeros are one).
+    #[cfg(any(test, loom))]
+    pub fn new(value: &T) -> Self {
+        let cell = Self {
+            sequence: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+            words: T::zeroed_words(),
+        };
+        cell.write(value);
+        cell
+    }
+
     /// Replaces the value. Only the part's one writer may call this; a second
     /// writer would mix two values (but never cause undefined behaviour).
     pub fn write(&self, value: &T) {
