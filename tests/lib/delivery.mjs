@@ -1,0 +1,54 @@
+// The measurement behind most scenarios: of the frames that the publisher sent while a viewer watched, how many were decoded.
+import { sleep } from './process.mjs';
+
+/**
+ * @typedef {object} FrameSource anything that sends video and counts its frames
+ * @property {() => Promise<number>} sent frames sent so far
+ * @property {() => Promise<number>} finish sends no more, and returns when the last frame had time to arrive: frames sent in all
+ */
+
+/**
+ * Counts over a window that ends when the publisher stops, so that at its end nothing is under way. At its start, frames that
+ * were received and not decoded yet belong to the window's past: they are taken off what was decoded.
+ *
+ * @param {import('./scenario.mjs').Context} t
+ * @param {FrameSource} source @param {import('./peers.mjs').Viewer} viewer
+ * @param {{seconds: number, leastRatio?: number, mostFreezes?: number, audio?: boolean, warmUpFrames?: number}} options
+ */
+export async function measureDelivery(t, source, viewer, { seconds, leastRatio = 0.98, mostFreezes = 0, audio = true, warmUpFrames = 30 }) {
+  await viewer.decoded(warmUpFrames, 15_000);
+  const sentBefore = await source.sent();
+  const before = await viewer.sample();
+  await viewer.watchGaps();
+  await sleep(seconds * 1000);
+  const atEnd = await viewer.sample();
+  const gaps = await viewer.gaps();
+  const sent = (await source.finish()) - sentBefore;
+  const after = await viewer.sample();
+  const decoded = after.framesDecoded - (before.framesReceived - before.framesDropped);
+  const freezes = atEnd.freezeCount - before.freezeCount;
+  const energy = atEnd.totalAudioEnergy - before.totalAudioEnergy;
+  const ratio = sent > 0 ? decoded / sent : 0;
+  t.figure('codec', after.codec);
+  t.figure('size', `${after.frameWidth}x${after.frameHeight}`);
+  t.figure('frames', `${decoded}/${sent}`);
+  t.figure('ratio', ratio);
+  t.figure('freezes', freezes);
+  t.figure('longest gap ms', Math.round(gaps.longestGapMs));
+  t.figure('packets lost', after.packetsLost - before.packetsLost);
+  if (audio) t.figure('audio energy', energy);
+  t.check(sent >= seconds * 10, `the publisher sent only ${sent} frames in ${seconds} s`);
+  t.check(ratio >= leastRatio, `${decoded} of ${sent} sent frames were decoded: ${ratio.toFixed(3)} < ${leastRatio}`);
+  t.check(decoded <= sent + 3, `${decoded} frames were decoded, but only ${sent} sent: the count is wrong, or frames are made up`);
+  t.check(freezes <= mostFreezes, `${freezes} freezes, ${(atEnd.totalFreezesDuration - before.totalFreezesDuration).toFixed(2)} s in all`);
+  if (audio) t.check(energy > 0, 'no audio energy arrived');
+  return { before, atEnd, after, gaps, sent, decoded };
+}
+
+/**
+ * Notes what was negotiated on a leg. @param {import('./scenario.mjs').Context} t @param {string} leg
+ * @param {import('./peers.mjs').Transport} transport
+ */
+export function noteTransport(t, leg, { dtls, cipher, srtp }) {
+  t.figure(leg, [dtls, cipher, srtp].filter((text) => text !== '').join(' '));
+}

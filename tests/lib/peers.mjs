@@ -1,0 +1,232 @@
+// A publisher and a viewer inside a browser page, driven through the page's own session.js, and what their statistics say.
+
+/** @typedef {import('./browsers.mjs').Page} Page */
+
+/**
+ * @typedef {object} Transport what was negotiated; empty text where the browser does not tell
+ * @property {string} dtls
+ * @property {string} cipher
+ * @property {string} srtp
+ */
+/**
+ * @typedef {object} Sample one reading of a peer: numbers of video, unless the name says otherwise. What a side does not have is 0.
+ * @property {number} atMs
+ * @property {string} iceState
+ * @property {string} codec
+ * @property {Transport} transport
+ * @property {number} framesSent
+ * @property {number} packetsSent
+ * @property {number} audioPacketsSent
+ * @property {number} availableOutgoingBitrate bit/s
+ * @property {number} framesReceived
+ * @property {number} framesDecoded
+ * @property {number} framesDropped
+ * @property {number} freezeCount
+ * @property {number} totalFreezesDuration seconds
+ * @property {number} packetsReceived
+ * @property {number} packetsLost
+ * @property {number} audioPacketsReceived
+ * @property {number} audioPacketsLost
+ * @property {number} totalAudioEnergy
+ * @property {number} concealedSamples
+ * @property {number} retransmittedPacketsSent
+ * @property {number} retransmittedPacketsReceived
+ * @property {number} nackCount
+ * @property {number} pliCount
+ * @property {number} frameWidth
+ * @property {number} frameHeight
+ * @property {number} framesPerSecond
+ * @property {string} limitedBy
+ */
+
+/** DTLS versions as they stand on the wire. @type {Record<string, string>} */
+const DTLS_VERSIONS = { FEFF: 'DTLS 1.0', FEFD: 'DTLS 1.2', FEFC: 'DTLS 1.3' };
+
+class Peer {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** @returns {Promise<Sample>} */
+  async sample() {
+    const sample = await this.page.evaluate(readStatistics);
+    sample.transport.dtls = DTLS_VERSIONS[sample.transport.dtls.toUpperCase()] ?? sample.transport.dtls;
+    return sample;
+  }
+
+  /** @returns {Promise<string>} URL of the session resource */
+  resource() {
+    return this.page.evaluate(() => /** @type {any} */ (globalThis).ionPeer.resource);
+  }
+
+  /** @returns {Promise<string[]>} every state of ICE so far, in order */
+  iceStates() {
+    return this.page.evaluate(() => /** @type {any} */ (globalThis).ionPeer.iceStates);
+  }
+
+  /** @returns {Promise<void>} */
+  restartIce() {
+    return this.page.evaluate(() => /** @type {any} */ (globalThis).ionPeer.restartIce());
+  }
+
+  /** @returns {Promise<void>} */
+  close() {
+    return this.page.evaluate(() => /** @type {any} */ (globalThis).ionPeer.close());
+  }
+}
+
+export class Publisher extends Peer {
+  /**
+   * @param {Page} page @param {string} url of the server, as the page sees it
+   * @param {{room: string, codec?: string, width?: number, height?: number, maxBitrate?: number}} options `maxBitrate` in bit/s
+   */
+  static async open(page, url, { room, codec = '', width = 640, height = 360, maxBitrate = 0 }) {
+    await page.goto(`${url}/`);
+    await page.evaluate(publishInPage, { room, codec, width, height, maxBitrate });
+    return new Publisher(page);
+  }
+
+  async sent() {
+    return (await this.sample()).framesSent;
+  }
+
+  /** Ends the video and gives its last frames time to arrive. @returns {Promise<number>} frames sent in all */
+  async finish() {
+    await this.page.evaluate(() => {
+      for (const track of /** @type {any} */ (globalThis).ionPeer.stream.getVideoTracks()) track.stop();
+    });
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    return this.sent();
+  }
+}
+
+export class Viewer extends Peer {
+  /** @param {Page} page @param {string} url @param {{room: string}} options */
+  static async open(page, url, { room }) {
+    await page.goto(`${url}/`);
+    await page.evaluate(watchInPage, { room });
+    return new Viewer(page);
+  }
+
+  /** Waits for a number of decoded frames. @param {number} count @param {number} timeoutMs */
+  async decoded(count, timeoutMs) {
+    const deadline = performance.now() + timeoutMs;
+    for (;;) {
+      const sample = await this.sample();
+      if (sample.framesDecoded >= count) return sample;
+      if (performance.now() > deadline) {
+        throw new Error(
+          `The viewer decoded ${sample.framesDecoded} of ${count} frames in ${timeoutMs / 1000} s ` +
+            `(ICE ${sample.iceState}, ${sample.packetsReceived} video and ${sample.audioPacketsReceived} audio packets received).`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** Starts to watch for gaps, looking every 50 ms. */
+  watchGaps() {
+    return this.page.evaluate(recordGaps);
+  }
+
+  /** @returns {Promise<{longestGapMs: number, atMs: number}>} longest time without a newly decoded frame since {@link watchGaps} */
+  gaps() {
+    return this.page.evaluate(() => /** @type {any} */ (globalThis).ionGaps);
+  }
+}
+
+// What follows runs inside the page: no names of this module may be used in there.
+
+/** @param {{room: string, codec: string, width: number, height: number, maxBitrate: number}} options */
+async function publishInPage({ room, codec, width, height, maxBitrate }) {
+  const page = /** @type {any} */ (globalThis);
+  const { Session } = await import(String('/session.js'));
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height, frameRate: 30 } });
+  const peer = await Session.publish(new URL(`/whip/${room}`, location.href).href, stream, { codec });
+  peer.iceStates = [peer.pc.iceConnectionState];
+  peer.addEventListener('state', () => peer.iceStates.push(peer.pc.iceConnectionState));
+  page.ionPeer = peer;
+  if (maxBitrate === 0) return;
+  for (const sender of peer.pc.getSenders()) {
+    if (sender.track?.kind !== 'video') continue;
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings) encoding.maxBitrate = maxBitrate;
+    await sender.setParameters(parameters);
+  }
+}
+
+/** @param {{room: string}} options */
+async function watchInPage({ room }) {
+  const page = /** @type {any} */ (globalThis);
+  const { Session } = await import(String('/session.js'));
+  const signal = AbortSignal.timeout(15_000);
+  const peer = await Session.watch(new URL(`/whep/${room}`, location.href).href, { signal });
+  peer.iceStates = [peer.pc.iceConnectionState];
+  peer.addEventListener('state', () => peer.iceStates.push(peer.pc.iceConnectionState));
+  page.ionPeer = peer;
+  const video = document.querySelector('#watch-video') ?? document.body.appendChild(document.createElement('video'));
+  Object.assign(video, { srcObject: peer.stream, autoplay: true });
+  /** @type {HTMLVideoElement} */ (video).play().catch(() => {});
+}
+
+async function recordGaps() {
+  const page = /** @type {any} */ (globalThis);
+  const gaps = { longestGapMs: 0, atMs: 0 };
+  page.ionGaps = gaps;
+  let frames = -1;
+  let since = performance.now();
+  const started = since;
+  const look = async () => {
+    if (page.ionPeer.closed) return;
+    for (const one of (await page.ionPeer.pc.getStats()).values()) {
+      if (one.type !== 'inbound-rtp' || one.kind !== 'video') continue;
+      const now = performance.now();
+      if (now - since > gaps.longestGapMs) Object.assign(gaps, { longestGapMs: now - since, atMs: now - started });
+      if (one.framesDecoded !== frames) since = now;
+      frames = one.framesDecoded;
+    }
+    setTimeout(look, 50);
+  };
+  await look();
+}
+
+async function readStatistics() {
+  const { pc } = /** @type {any} */ (globalThis).ionPeer;
+  const report = await pc.getStats();
+  /** @type {any} */
+  const sample = {
+    atMs: performance.now(),
+    iceState: pc.iceConnectionState,
+    codec: '',
+    transport: { dtls: '', cipher: '', srtp: '' },
+    limitedBy: '',
+  };
+  const video = [
+    'framesSent framesReceived framesDecoded framesDropped freezeCount totalFreezesDuration packetsSent packetsReceived packetsLost',
+    'retransmittedPacketsSent retransmittedPacketsReceived nackCount pliCount frameWidth frameHeight framesPerSecond',
+  ].flatMap((names) => names.split(' '));
+  for (const name of [...video, 'audioPacketsSent', 'audioPacketsReceived', 'audioPacketsLost']) sample[name] = 0;
+  for (const name of ['totalAudioEnergy', 'concealedSamples', 'availableOutgoingBitrate']) sample[name] = 0;
+  for (const one of report.values()) {
+    if (one.type === 'transport') {
+      sample.transport = { dtls: one.tlsVersion ?? '', cipher: one.dtlsCipher ?? '', srtp: one.srtpCipher ?? '' };
+    } else if (one.type === 'candidate-pair') {
+      sample.availableOutgoingBitrate = Math.max(sample.availableOutgoingBitrate, one.availableOutgoingBitrate ?? 0);
+    } else if ((one.type === 'inbound-rtp' || one.type === 'outbound-rtp') && one.kind === 'video') {
+      for (const name of video) sample[name] += one[name] ?? 0;
+      sample.codec = report.get(one.codecId)?.mimeType ?? '';
+      sample.limitedBy = one.qualityLimitationReason ?? '';
+      // Firefox tells frames encoded, and not always frames sent.
+      if (one.framesSent === undefined) sample.framesSent += one.framesEncoded ?? 0;
+      if (one.framesReceived === undefined) sample.framesReceived += one.framesDecoded ?? 0;
+    } else if (one.type === 'inbound-rtp' || one.type === 'outbound-rtp') {
+      sample.audioPacketsSent += one.packetsSent ?? 0;
+      sample.audioPacketsReceived += one.packetsReceived ?? 0;
+      sample.audioPacketsLost += one.packetsLost ?? 0;
+      sample.totalAudioEnergy += one.totalAudioEnergy ?? 0;
+      sample.concealedSamples += one.concealedSamples ?? 0;
+    }
+  }
+  return sample;
+}
