@@ -1,0 +1,72 @@
+# Ion's commands. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+BINARIES := -p ion-dataplane -p ion-controlplane
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Build Ion and start it on this machine (ION_HTTP, ION_MEDIA, … override)
+	@exec target/release/ion run --dev
+
+.PHONY: build
+build: setup ## Build the release binaries
+	$(CARGO) build --release --locked $(BINARIES)
+
+.PHONY: setup
+setup: ## Install what the build needs (Debian/Ubuntu packages)
+	@scripts/setup.sh build
+
+.PHONY: setup-test
+setup-test: ## Install what the tests need (browsers, clients)
+	@scripts/setup.sh test
+
+.PHONY: test
+test: build setup-test ## Run every test but the slow matrix
+	@scripts/test.sh
+
+.PHONY: test-full
+test-full: build setup-test ## Run every test and the slow matrix of real clients
+	@scripts/test.sh --full
+
+.PHONY: test-loom
+test-loom: ## Explore the interleavings of the shared-memory rings and locks
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom $(CARGO) test --locked -p ion-tables --release --test loom
+
+.PHONY: miri
+miri: ## Run the pure parts of ion-tables under Miri (needs a nightly toolchain with miri)
+	$(CARGO) +nightly miri test -p ion-tables --lib
+
+.PHONY: lint
+lint: setup ## Check format, lints and tidiness
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@scripts/tidy.sh
+
+.PHONY: deny
+deny: ## Check licences, sources and duplicate versions of the dependencies
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --all-features check bans licenses sources
+
+.PHONY: bench
+bench: setup ## Measure the stages of the packet path
+	$(CARGO) bench -p ion-bench --locked
+
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= stun rtp rtcp sdp engine
+.PHONY: fuzz
+fuzz: setup ## Fuzz each target for FUZZ_SECONDS
+	@scripts/fuzz.sh "$(FUZZ_SECONDS)" $(FUZZ_TARGETS)
+
+.PHONY: docs
+docs: ## Build the API documentation
+	$(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf tests/node_modules tests/.venv test-results

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what is missing on Debian or Ubuntu: `setup.sh build` or `setup.sh test`.
+# Says what and why; does nothing when all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# command or file to look for | package | what it is for
+build_needs=(
+    "cmake|cmake|BoringSSL (DTLS) and AWS-LC (SRTP) are built with it"
+    "c++|g++|BoringSSL is C++"
+    "git|git|BoringSSL's build applies its patches with it"
+    "/usr/include/stdlib.h|libc6-dev|C headers"
+    "libclang|libclang-dev|bindgen reads BoringSSL's headers"
+)
+
+present() {
+    case "$1" in
+        libclang) compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null ;;
+        /*) [ -e "$1" ] ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+install() {
+    local packages=() need what package why
+    for need in "$@"; do
+        IFS='|' read -r what package why <<<"$need"
+        if ! present "$what"; then
+            echo "setup: $package is missing ($why)"
+            packages+=("$package")
+        fi
+    done
+    [ ${#packages[@]} -eq 0 ] && return
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: run as root: apt-get install ${packages[*]}" >&2; exit 1; }
+        sudo=(sudo)
+    fi
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: no apt-get here; install these by hand: ${packages[*]}" >&2
+        exit 1
+    fi
+    "${sudo[@]}" apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+}
+
+command -v "${CARGO:-cargo}" >/dev/null || { echo "setup: Rust is missing; install it from https://rustup.rs" >&2; exit 1; }
+install "${build_needs[@]}"
+if [ "${1:-build}" = test ]; then
+    tests/setup.sh
+fi
