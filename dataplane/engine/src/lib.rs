@@ -1,17 +1,29 @@
 //! Sans-IO forwarding engine.
 //!
-//! One engine belongs to one worker: packets, commands and time go
-//! in, datagrams in a [`TransmitBatch`] and messages to other workers come out.
-//! It knows rows, packets and time; no sockets, threads, clocks, rooms or SDP.
+//! One [`Engine`] belongs to one worker thread: datagrams, announcements of rows,
+//! messages of other workers and time go in; datagrams in a [`TransmitBatch`] and
+//! messages to other workers come out. It knows rows, packets and time; no
+//! sockets, threads, clocks, rooms or SDP.
 #![forbid(unsafe_code)]
+#![deny(missing_docs)]
 
+/// The engine: what goes in, and what is done with it.
+pub mod engine;
+/// Every limit.
+pub mod limits;
 /// Where the engine's results go: transmit memory and other workers.
 pub mod output;
+/// One packet of packet memory.
+pub mod packet;
+/// What workers tell each other.
+pub mod peer;
 /// Points in time, as the engine is told them.
 pub mod time;
 /// Transmit memory: datagrams laid out so that runs to one viewer are one GSO send.
 pub mod transmit;
 
+pub use engine::{Engine, EngineConfig};
 pub use output::Output;
+pub use peer::PeerMessage;
 pub use time::Micros;
 pub use transmit::{Path, Transmit, TransmitBatch};

@@ -1,0 +1,117 @@
+//! Every limit of the engine, and how they relate.
+
+/// Bytes of one packet of packet memory: more than an Ethernet frame carries.
+pub const PACKET_BYTES: usize = 1_536;
+/// Bytes of one datagram that may be sent, at most; a transport may ask for less.
+pub const MAX_DATAGRAM: usize = 1_472;
+/// Bytes of one RTCP datagram of ours, before SRTCP's own.
+pub const MAX_RTCP: usize = 1_100;
+/// Packets made when the engine starts; more are made, in steps, as they are needed.
+pub const PACKETS_AT_START: usize = 256;
+/// Packets made in one step.
+pub const PACKETS_STEP: usize = 256;
+/// Packets lent to other workers that are looked at when one is needed.
+pub const LENT_PROBES: usize = 32;
+
+/// Packets of a video encoding that are kept at most; a power of two.
+pub const HISTORY_VIDEO: usize = 2_048;
+/// Packets of an audio encoding that are kept at most; a power of two.
+pub const HISTORY_AUDIO: usize = 256;
+/// Packets of one encoding that wait for the end of the batch; then it is fanned out at once.
+pub const PENDING: usize = 256;
+
+/// SSRCs that one transport may send with.
+pub const STREAMS_PER_TRANSPORT: usize = 32;
+/// An encoding may change its SSRC this often, microseconds.
+pub const REBIND_INTERVAL_US: u64 = 500_000;
+/// SSRCs that one transport may ever have been sent with.
+pub const SSRCS_SENT: usize = 4_096;
+/// Sequence numbers, by which reordered packets are told from duplicates; whole words.
+pub const RECEIVE_WINDOW: u64 = 2_048;
+/// The same on the sending side: a sequence number is never used twice for two packets.
+pub const SEND_WINDOW: u64 = 2_048;
+/// Padding-only packets that are remembered so that viewers see no gap.
+pub const SKIPPED: usize = 64;
+/// Changes of source that are remembered to answer NACKs from before them.
+pub const EPOCHS: usize = 8;
+
+/// Packets missing of one encoding that are asked for.
+pub const MISSING: usize = 512;
+/// Requests for one packet.
+pub const NACK_TRIES: u8 = 10;
+/// A packet is given up after this long, microseconds.
+pub const NACK_GIVE_UP_US: u64 = 1_000_000;
+/// A gap is taken for reordering for this long, microseconds ...
+pub const NACK_REORDER_US: u64 = 10_000;
+/// ... or until this many packets after it have come.
+pub const NACK_REORDER_PACKETS: u64 = 2;
+/// Sequence numbers in one NACK message of ours.
+pub const NACK_BATCH: usize = 128;
+/// Round-trip time taken where none is known, microseconds.
+pub const RTT_DEFAULT_US: u64 = 100_000;
+/// Least time between two requests for the same packet, microseconds.
+pub const NACK_INTERVAL_MIN_US: u64 = 20_000;
+
+/// Least time between two keyframe requests for one encoding, microseconds.
+pub const KEYFRAME_THROTTLE_US: u64 = 500_000;
+/// A keyframe is asked for again after this long while somebody waits, microseconds.
+pub const KEYFRAME_RETRY_US: u64 = 1_000_000;
+/// Keyframe requests of one viewer's RTCP that are looked at in [`VIEWER_PERIOD_US`].
+pub const VIEWER_KEYFRAMES: u32 = 32;
+
+/// Sequence numbers of a viewer's NACKs that are looked at in [`VIEWER_PERIOD_US`].
+pub const VIEWER_NACKS: u32 = 1_024;
+/// Period of the limits on what one viewer may make us do, microseconds.
+pub const VIEWER_PERIOD_US: u64 = 100_000;
+/// Bytes of retransmission for one viewer that may be saved up.
+pub const RTX_CREDIT_MAX: u64 = 512 * 1_024;
+/// Bytes of retransmission for one viewer that every period adds.
+pub const RTX_CREDIT_PERIOD: u64 = 32 * 1_024;
+/// A packet is not sent again to a viewer sooner than this, microseconds, or than its round trip.
+pub const RTX_REPEAT_MIN_US: u64 = 25_000;
+/// Retransmissions that are remembered to suppress repeats; a power of two.
+pub const RTX_REMEMBERED: usize = 256;
+
+/// Arrivals that one transport remembers for transport-wide feedback; a power of two.
+pub const TWCC_WINDOW: u64 = 2_048;
+/// Feedback is sent this often at most, microseconds ...
+pub const TWCC_MIN_US: u64 = 50_000;
+/// ... and this often at least, while packets come.
+pub const TWCC_MAX_US: u64 = 100_000;
+/// Packets reported in one feedback message.
+pub const TWCC_REPORTED: usize = 400;
+
+/// Sender and receiver reports are sent this often, microseconds.
+pub const REPORT_INTERVAL_US: u64 = 1_000_000;
+/// Report blocks in one receiver report (five bits).
+pub const REPORT_BLOCKS: usize = 31;
+/// An encoding counts as live for this long after a packet, microseconds.
+pub const LIVE_US: u64 = 1_000_000;
+/// Upkeep of an encoding: history that is too old, layers that went away.
+pub const UPKEEP_US: u64 = 200_000;
+/// The clock of a publisher is followed by this much with each of its reports, microseconds ...
+pub const CLOCK_SLEW_US: i64 = 1_000;
+/// ... unless it is off by more than this.
+pub const CLOCK_STEP_US: i64 = 1_000_000;
+
+/// Resolution of the timers, microseconds.
+pub const TICK_US: u64 = 5_000;
+/// Ticks that a timer may lie in the future.
+pub const WHEEL_SLOTS: u64 = 256;
+
+const _: () = {
+    assert!(MAX_DATAGRAM <= PACKET_BYTES);
+    assert!(MAX_RTCP + 64 <= MAX_DATAGRAM);
+    assert!(HISTORY_VIDEO.is_power_of_two() && HISTORY_AUDIO.is_power_of_two());
+    assert!(RTX_REMEMBERED.is_power_of_two() && TWCC_WINDOW.is_power_of_two());
+    assert!(RECEIVE_WINDOW.is_multiple_of(64) && SEND_WINDOW.is_multiple_of(64));
+    // A NACK must be answerable as long as its packet is in the history.
+    assert!(SEND_WINDOW >= HISTORY_VIDEO as u64);
+    // What may be missing must be inside the window that tells duplicates.
+    assert!(MISSING as u64 <= RECEIVE_WINDOW / 2);
+    assert!(TWCC_REPORTED as u64 <= TWCC_WINDOW / 2);
+    // Every timer fits the wheel.
+    assert!(REPORT_INTERVAL_US < TICK_US * (WHEEL_SLOTS - 1));
+    assert!(KEYFRAME_RETRY_US < TICK_US * (WHEEL_SLOTS - 1));
+    assert!(TWCC_MIN_US <= TWCC_MAX_US && NACK_INTERVAL_MIN_US >= TICK_US);
+};

@@ -1,0 +1,109 @@
+use crate::limits::PACKET_BYTES;
+use crate::time::Micros;
+use ion_tables::values::EXTENSION_KINDS;
+use ion_tables::{ExtensionKind, RowLink};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// One packet of packet memory: the plaintext, and what was read in its header.
+/// Written once, by the worker that received it, then shared and read only.
+pub struct Packet {
+    /// Slot in the pool of the worker that made it.
+    pub(crate) slot: u32,
+    /// The encoding it belongs to.
+    pub(crate) encoding: RowLink,
+    /// Place in the encoding's stream: sequence number extended over wraps, changes
+    /// of SSRC and padding that was left out. Never used twice in an encoding's life.
+    pub(crate) position: u64,
+    /// When it came.
+    pub(crate) arrival: Micros,
+    pub(crate) ssrc: u32,
+    pub(crate) timestamp: u32,
+    pub(crate) payload_start: u16,
+    pub(crate) payload_len: u16,
+    pub(crate) marker: bool,
+    /// Payload is RED (RFC 2198).
+    pub(crate) red: bool,
+    /// A keyframe begins here; always so for audio.
+    pub(crate) keyframe: bool,
+    /// Where each extension's value lies in the buffer.
+    pub(crate) extensions: ExtensionSpans,
+    /// Of a datagram that is handed over as it came: both ends.
+    pub(crate) remote: SocketAddr,
+    pub(crate) local: IpAddr,
+    /// Length of such a datagram.
+    pub(crate) datagram_len: u16,
+    pub(crate) buffer: [u8; PACKET_BYTES],
+}
+
+/// Start and length of each extension's value, by [`ExtensionKind`]; length 0 is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ExtensionSpans([(u16, u8); EXTENSION_KINDS]);
+
+impl ExtensionSpans {
+    pub(crate) fn set(&mut self, kind: ExtensionKind, start: usize, len: usize) {
+        if let (Ok(start), Ok(len)) = (u16::try_from(start), u8::try_from(len)) {
+            self.0[kind as usize] = (start, len);
+        }
+    }
+
+    pub(crate) fn get<'a>(&self, kind: ExtensionKind, packet: &'a [u8]) -> Option<&'a [u8]> {
+        let (start, len) = self.0[kind as usize];
+        let start = usize::from(start);
+        packet
+            .get(start..start + usize::from(len))
+            .filter(|value| !value.is_empty())
+    }
+}
+
+impl Packet {
+    pub(crate) fn empty(slot: u32) -> Self {
+        Self {
+            slot,
+            encoding: RowLink::default(),
+            position: 0,
+            arrival: Micros(0),
+            ssrc: 0,
+            timestamp: 0,
+            payload_start: 0,
+            payload_len: 0,
+            marker: false,
+            red: false,
+            keyframe: false,
+            extensions: ExtensionSpans::default(),
+            remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            local: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            datagram_len: 0,
+            buffer: [0; PACKET_BYTES],
+        }
+    }
+
+    /// The RTP payload, without padding.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let start = usize::from(self.payload_start);
+        self.buffer
+            .get(start..start + usize::from(self.payload_len))
+            .unwrap_or_default()
+    }
+
+    /// The value of a header extension.
+    pub(crate) fn extension(&self, kind: ExtensionKind) -> Option<&[u8]> {
+        self.extensions.get(kind, &self.buffer)
+    }
+
+    /// The datagram, if this is one that is handed over as it came.
+    pub(crate) fn datagram(&self) -> &[u8] {
+        self.buffer
+            .get(..usize::from(self.datagram_len))
+            .unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Packet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Packet")
+            .field("encoding", &self.encoding)
+            .field("position", &self.position)
+            .field("payload_len", &self.payload_len)
+            .finish_non_exhaustive()
+    }
+}
