@@ -1,0 +1,189 @@
+//! What the control plane does for the HTTP surface.
+//!
+//! Everything a [`Backend`] is given has been bounded and parsed, and permission has been checked;
+//! SDP is text of at most [`crate::limits::BODY_BYTES`]. What it returns becomes the answer: status
+//! codes beyond success come as [`Problem`]s.
+
+use std::future::Future;
+use std::time::SystemTime;
+
+use crate::if_match::IfMatch;
+use crate::model::{ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
+use crate::names::{Identity, RoomName, SessionId};
+use crate::problem::Problem;
+
+/// A participant as its token describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Participant {
+    /// Unique in the room.
+    pub identity: Identity,
+    /// Display name; may be empty.
+    pub name: String,
+    /// Not shown to others, nor in lists.
+    pub hidden: bool,
+}
+
+/// Which kinds of media a token lets its holder send (`canPublishSources`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sources {
+    /// Camera or screen.
+    pub video: bool,
+    /// Microphone or the screen's sound.
+    pub audio: bool,
+}
+
+/// `POST /whip/{room}`.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// Where to publish.
+    pub room: RoomName,
+    /// Who publishes.
+    pub participant: Participant,
+    /// What may be sent. Offers for more are refused by the backend with 403.
+    pub sources: Sources,
+    /// The SDP offer.
+    pub offer: String,
+}
+
+/// `POST /whep/{room}` and `POST /whep/{room}/{participant}`.
+#[derive(Debug, Clone)]
+pub struct PlayRequest {
+    /// Which room to play from.
+    pub room: RoomName,
+    /// Whose tracks to play; `None` for the room's first publisher.
+    pub publisher: Option<Identity>,
+    /// Who plays.
+    pub participant: Participant,
+    /// The SDP offer.
+    pub offer: String,
+}
+
+/// A session as a path names it. The backend answers [`Problem::no_such_session`] when id, room and
+/// role are not those of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SessionRef {
+    /// The unguessable id.
+    pub id: SessionId,
+    /// Room in the path.
+    pub room: RoomName,
+    /// [`Role::Publisher`] under `/whip`, [`Role::Viewer`] under `/whep`.
+    pub role: Role,
+}
+
+/// A STUN or TURN server for the client, sent as a `Link` header (RFC 9725 §4.6).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:…` or `turn:…` URI.
+    pub url: String,
+    /// For TURN.
+    pub username: Option<String>,
+    /// For TURN.
+    pub credential: Option<String>,
+}
+
+/// A new session.
+#[derive(Debug, Clone)]
+pub struct Created {
+    /// Its id; becomes the last segment of `Location`.
+    pub session: SessionId,
+    /// The SDP answer; for [`Play::CounterOffer`] the SDP offer.
+    pub sdp: String,
+    /// Entity tag of the ICE session, without quotes: visible ASCII, no `"`.
+    pub etag: String,
+    /// Servers for the client's ICE agent.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// Outcome of a play request.
+#[derive(Debug, Clone)]
+pub enum Play {
+    /// 201 with an answer.
+    Answer(Created),
+    /// 406 with an offer of the server's own, to be answered by a PATCH.
+    CounterOffer {
+        /// The session that waits for the answer.
+        created: Created,
+        /// Until when; sent as `valid-until` of the content type.
+        valid_until: Option<SystemTime>,
+    },
+}
+
+/// Outcome of a trickle or restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Patched {
+    /// 204: candidates were taken in, or silently dropped where unusable.
+    NoContent,
+    /// 200: ICE was restarted.
+    Restarted {
+        /// `application/trickle-ice-sdpfrag` with the new ufrag, pwd and all own candidates.
+        frag: String,
+        /// Entity tag of the new ICE session, without quotes.
+        etag: String,
+    },
+}
+
+/// What the control plane implements.
+///
+/// Each call runs to its end as a task of its own, even when the client hangs up or the call takes
+/// longer than [`crate::limits::BACKEND_TIMEOUT`]: a session made for nobody is torn down by its own
+/// ICE time-out. A call that panics is a 500 to its client and nothing to the others.
+pub trait Backend: Send + Sync + 'static {
+    /// WHIP: makes a publishing session of an offer.
+    fn publish(
+        &self,
+        request: PublishRequest,
+    ) -> impl Future<Output = Result<Created, Problem>> + Send;
+
+    /// WHEP: makes a playing session of an offer.
+    fn play(&self, request: PlayRequest) -> impl Future<Output = Result<Play, Problem>> + Send;
+
+    /// PATCH with an SDP fragment: trickled candidates, or new credentials for an ICE restart.
+    /// 412 when `if_match` does not match the session's entity tag.
+    fn trickle_or_restart(
+        &self,
+        session: SessionRef,
+        if_match: IfMatch,
+        frag: String,
+    ) -> impl Future<Output = Result<Patched, Problem>> + Send;
+
+    /// PATCH with the SDP answer to a counter-offer. 409 when none is waiting.
+    fn accept(
+        &self,
+        session: SessionRef,
+        answer: String,
+    ) -> impl Future<Output = Result<(), Problem>> + Send;
+
+    /// DELETE: ends the session and frees everything.
+    fn end(&self, session: SessionRef) -> impl Future<Output = Result<(), Problem>> + Send;
+
+    /// All rooms.
+    fn rooms(&self) -> impl Future<Output = Vec<RoomInfo>> + Send;
+
+    /// One room, `None` when nobody is in it.
+    fn room(&self, room: RoomName) -> impl Future<Output = Option<RoomInfo>> + Send;
+
+    /// Participants of a room, without hidden ones; `None` when nobody is in it.
+    fn participants(
+        &self,
+        room: RoomName,
+    ) -> impl Future<Output = Option<Vec<ParticipantInfo>>> + Send;
+
+    /// Tracks of a participant, `None` when it is not there.
+    fn tracks(
+        &self,
+        room: RoomName,
+        identity: Identity,
+    ) -> impl Future<Output = Option<Vec<TrackInfo>>> + Send;
+
+    /// State of the server.
+    fn status(&self) -> impl Future<Output = Status> + Send;
+
+    /// Prometheus or OpenMetrics text of everything the backend counts.
+    fn metrics(&self) -> impl Future<Output = String> + Send;
+
+    /// Whether sessions can be taken.
+    ///
+    /// # Errors
+    /// What is missing, in words fit for the public.
+    fn ready(&self) -> Result<(), String>;
+}

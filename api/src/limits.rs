@@ -1,0 +1,63 @@
+//! Every limit of the HTTP surface.
+
+use std::time::Duration;
+
+/// Largest request body (an SDP or an SDP fragment), in bytes. A browser's offer with three
+/// simulcast layers and all codecs is below 16 KiB.
+pub const BODY_BYTES: usize = 64 * 1024;
+
+/// Time in which a request body must have arrived completely.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Time in which a request head must have arrived completely; also how long an idle kept-alive
+/// connection stays open.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time in which a backend must have answered; afterwards the client gets a 503.
+pub const BACKEND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Bytes of one request head: request line and all header fields.
+pub const HEAD_BYTES: usize = 16 * 1024;
+
+/// Header fields of one request.
+pub const HEADER_FIELDS: usize = 64;
+
+/// Bytes of one bearer token.
+pub const TOKEN_BYTES: usize = 8 * 1024;
+
+/// Bytes of a room name.
+pub const ROOM_NAME_BYTES: usize = 128;
+
+/// Bytes of an identity.
+pub const IDENTITY_BYTES: usize = 128;
+
+/// Bytes of a display name; longer ones are cut.
+pub const DISPLAY_NAME_BYTES: usize = 256;
+
+/// Bytes of a session id.
+pub const SESSION_ID_BYTES: usize = 64;
+
+/// Entity tags looked at in `If-Match`.
+pub const IF_MATCH_TAGS: usize = 16;
+
+/// Bytes of a problem's `detail`.
+pub const DETAIL_BYTES: usize = 512;
+
+/// Requests that the WHIP, WHEP and `/v1` endpoints work on at the same time; one more gets a 503.
+pub const REQUESTS_IN_FLIGHT: usize = 512;
+
+/// Open connections; one more waits in the kernel's backlog.
+pub const CONNECTIONS: usize = 4096;
+
+/// Clients that the rate limiter tells apart: addresses are hashed, with a secret, into this many.
+pub const RATE_BUCKETS: u32 = 65_536;
+
+/// How long a stop waits for answers under way.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+
+// A head must hold a token, and everything else beside it.
+const _: () = assert!(HEAD_BYTES >= TOKEN_BYTES + 4096);
+// hyper refuses a read buffer below 8 KiB.
+const _: () = assert!(HEAD_BYTES >= 8192);
+const _: () =
+    assert!(BODY_TIMEOUT.as_secs() < HEADER_TIMEOUT.as_secs() + BACKEND_TIMEOUT.as_secs());

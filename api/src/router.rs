@@ -1,0 +1,101 @@
+//! The whole router, and what it needs to know.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
+
+use crate::auth::Auth;
+use crate::backend::Backend;
+use crate::counters::Counters;
+use crate::exchange::App;
+use crate::problem::Problem;
+use crate::ratelimit::{Quota, RateLimiter};
+use crate::{cors, health, limits, rooms, web, whep, whip};
+
+/// Settings of the HTTP surface.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Keys, and whether guests may come in.
+    pub auth: Auth,
+    /// POST, PATCH and DELETE requests per client address.
+    pub quota: Quota,
+    /// Time in which a request body must have arrived.
+    pub body_timeout: Duration,
+    /// Backend calls at the same time.
+    pub requests_in_flight: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            auth: Auth::default(),
+            quota: Quota::default(),
+            body_timeout: limits::BODY_TIMEOUT,
+            requests_in_flight: limits::REQUESTS_IN_FLIGHT,
+        }
+    }
+}
+
+/// The address a request came from; [`crate::server::serve`] adds it to each request.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddr(pub SocketAddr);
+
+/// All routes, over a backend.
+pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
+    let counters = Arc::new(Counters::default());
+    let limiter = Arc::new(RateLimiter::new(config.quota));
+    let app = Arc::new(App {
+        backend,
+        auth: config.auth,
+        counters: Arc::clone(&counters),
+        body_timeout: config.body_timeout,
+        in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
+    });
+    Router::new()
+        .merge(whip::routes())
+        .merge(whep::routes())
+        .merge(rooms::routes())
+        .merge(health::routes())
+        .merge(web::routes())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(app)
+        .layer(from_fn_with_state(limiter, limit_rate))
+        .layer(from_fn_with_state(counters, cors::finish))
+}
+
+async fn no_such_path() -> Problem {
+    Problem::not_found("no resource of this server has this path")
+}
+
+async fn no_such_method() -> Problem {
+    Problem::method_not_allowed("the header Allow names the methods of this resource")
+}
+
+async fn limit_rate(
+    State(limiter): State<Arc<RateLimiter>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if matches!(
+        *request.method(),
+        Method::POST | Method::PATCH | Method::DELETE
+    ) {
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let client = request
+            .extensions()
+            .get::<ClientAddr>()
+            .map_or(unknown, |c| c.0.ip());
+        if let Err(seconds) = limiter.check(client) {
+            return Problem::too_many_requests(seconds).into_response();
+        }
+    }
+    next.run(request).await
+}

@@ -1,0 +1,258 @@
+//! Access tokens: JWT (RFC 7519), HS256 only, with LiveKit's claim names, so that existing token
+//! code works. `iss` is the API key, `sub` the identity, `video` holds the grants; claims that are
+//! not known are ignored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Clocks of issuer and server may differ by this much, in seconds.
+const LEEWAY_S: u64 = 10;
+
+/// The claims of a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Claims {
+    /// API key that signed it.
+    pub iss: String,
+    /// Identity of the holder.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub sub: String,
+    /// Not valid after, in seconds since the Unix epoch.
+    pub exp: u64,
+    /// Not valid before, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbf: Option<u64>,
+    /// Display name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The grants.
+    pub video: Grants,
+}
+
+/// What a token allows. The `can…` grants are allowed when absent; all others are not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Grants {
+    /// May join `room`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_join: bool,
+    /// The room that `room_join` and `room_admin` are about.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub room: String,
+    /// May publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_publish: Option<bool>,
+    /// May play.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_subscribe: Option<bool>,
+    /// May send data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_publish_data: Option<bool>,
+    /// `camera`, `microphone`, `screen_share`, `screen_share_audio`; empty means all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub can_publish_sources: Vec<String>,
+    /// May change its own metadata.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_update_own_metadata: Option<bool>,
+    /// May see and govern `room`.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_admin: bool,
+    /// May create rooms.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_create: bool,
+    /// May list rooms and see all of them.
+    #[serde(skip_serializing_if = "is_false")]
+    pub room_list: bool,
+    /// Is not shown to others.
+    #[serde(skip_serializing_if = "is_false")]
+    pub hidden: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Why a token is refused. All of these are 401.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Not three parts of base64url with JSON inside, or larger than [`limits::TOKEN_BYTES`].
+    #[error("the token is malformed")]
+    Malformed,
+    /// An algorithm other than HS256; `none` and RS256 among them.
+    #[error("the token is not signed by HS256")]
+    Algorithm,
+    /// `iss` is no API key of this server.
+    #[error("the token's `iss` is no API key of this server")]
+    ForeignKey,
+    /// The signature does not match.
+    #[error("the token's signature does not match")]
+    Signature,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` is still to come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `exp` is missing or no number.
+    #[error("the token has no usable `exp`")]
+    NoExpiry,
+}
+
+/// Whether `exp` is enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// The token must not have expired.
+    Enforce,
+    /// A token admits its holder; what was begun with it may be ended and repaired later.
+    Ignore,
+}
+
+/// An API secret. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The API keys of this server and their secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    secrets: BTreeMap<String, Secret>,
+    first: Option<String>,
+}
+
+impl Keys {
+    /// Adds a key, or replaces its secret.
+    pub fn insert(&mut self, key: impl Into<String>, secret: impl Into<String>) {
+        let key = key.into();
+        self.first.get_or_insert_with(|| key.clone());
+        self.secrets.insert(key, Secret(secret.into()));
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
+    /// Names of the keys.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.secrets.keys().map(String::as_str)
+    }
+
+    /// The key that was added first, and its secret.
+    pub fn first(&self) -> Option<(&str, &str)> {
+        let key = self.first.as_deref()?;
+        self.secrets.get(key).map(|secret| (key, secret.0.as_str()))
+    }
+
+    /// Verifies a token and returns its claims.
+    ///
+    /// # Errors
+    /// See [`TokenError`]; the signature is checked before the times are.
+    pub fn verify(&self, token: &str, expiry: Expiry) -> Result<Claims, TokenError> {
+        if token.len() > limits::TOKEN_BYTES || !looks_like_jwt(token) {
+            return Err(TokenError::Malformed);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Algorithm)?;
+        if header.alg != Algorithm::HS256 {
+            return Err(TokenError::Algorithm);
+        }
+        // Only to find the secret to verify by; nothing of it is believed.
+        let unverified: Issuer = jsonwebtoken::dangerous::insecure_decode_claims(token)
+            .map_err(|_| TokenError::Malformed)?;
+        let secret = self
+            .secrets
+            .get(&unverified.iss)
+            .ok_or(TokenError::ForeignKey)?;
+
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = LEEWAY_S;
+        validation.validate_nbf = true;
+        validation.validate_aud = false;
+        validation.validate_exp = expiry == Expiry::Enforce;
+        validation.set_required_spec_claims(&["exp"]);
+        let key = DecodingKey::from_secret(secret.0.as_bytes());
+        jsonwebtoken::decode::<Claims>(token, &key, &validation)
+            .map(|data| data.claims)
+            .map_err(|error| match error.kind() {
+                ErrorKind::InvalidSignature => TokenError::Signature,
+                ErrorKind::ExpiredSignature => TokenError::Expired,
+                ErrorKind::ImmatureSignature => TokenError::NotYetValid,
+                ErrorKind::MissingRequiredClaim(_) => TokenError::NoExpiry,
+                ErrorKind::InvalidClaimFormat(claim) if claim == "exp" => TokenError::NoExpiry,
+                ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+                _ => TokenError::Malformed,
+            })
+    }
+}
+
+#[derive(Deserialize)]
+struct Issuer {
+    #[serde(default)]
+    iss: String,
+}
+
+/// Whether a bearer is meant to be a JWT: three parts, the first of them a JSON object.
+pub fn looks_like_jwt(bearer: &str) -> bool {
+    let mut parts = bearer.split('.');
+    let (Some(header), Some(_), Some(_), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let Ok(json) = URL_SAFE_NO_PAD.decode(header.trim_end_matches('=')) else {
+        return false;
+    };
+    serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&json).is_ok()
+}
+
+/// Why no token could be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the token cannot be signed")]
+pub struct MintError;
+
+/// Signs a token with `key` and `secret`, valid for `ttl` from now. `iss`, `nbf` and `exp` of
+/// `claims` are overwritten.
+///
+/// # Errors
+/// When the system clock stands before 1970 or the claims cannot be signed.
+pub fn mint(
+    key: &str,
+    secret: &str,
+    mut claims: Claims,
+    ttl: Duration,
+) -> Result<String, MintError> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(|_| MintError)?
+        .as_secs();
+    claims.iss = key.to_owned();
+    claims.nbf = Some(now);
+    claims.exp = now.saturating_add(ttl.as_secs());
+    sign(secret, &claims)
+}
+
+/// Signs claims as they stand.
+///
+/// # Errors
+/// When the claims cannot be signed.
+pub fn sign(secret: &str, claims: &Claims) -> Result<String, MintError> {
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &key).map_err(|_| MintError)
+}
