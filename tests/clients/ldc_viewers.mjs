@@ -165,5 +165,4 @@ try {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 1;
 }
-nodeDataChannel.cleanup();
 process.exit();

@@ -61,7 +61,7 @@ async function wrapped(binary, netns, directory) {
   return script;
 }
 
-/** @param {{netns?: string | null, args?: string[]}} [options] @returns {Promise<Browser & {newPage: () => Promise<import('playwright-core').Page>}>} */
+/** @param {{netns?: string | null, args?: string[]}} [options] @returns {Promise<{newPage: () => Promise<import("playwright-core").Page>, close: () => Promise<void>}>} */
 export async function launchChromium({ netns = null, args = [] } = {}) {
   const { chromium } = await import('playwright-core');
   const paths = [process.env.ION_CHROMIUM ?? '', '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];

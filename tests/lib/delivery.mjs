@@ -35,6 +35,7 @@ export async function measureDelivery(t, source, viewer, { seconds, leastRatio =
   t.figure('ratio', ratio);
   t.figure('freezes', freezes);
   t.figure('longest gap ms', Math.round(gaps.longestGapMs));
+  t.figure('longest freeze ms', Math.round(gaps.longestFreezeMs));
   t.figure('packets lost', after.packetsLost - before.packetsLost);
   if (audio) t.figure('audio energy', energy);
   t.check(sent >= seconds * 10, `the publisher sent only ${sent} frames in ${seconds} s`);

@@ -37,6 +37,8 @@
  * @property {number} frameHeight
  * @property {number} framesPerSecond
  * @property {string} limitedBy
+ * @property {number} ssrc
+ * @property {number} rtxSsrc
  */
 
 /** DTLS versions as they stand on the wire. @type {Record<string, string>} */
@@ -130,7 +132,11 @@ export class Viewer extends Peer {
     return this.page.evaluate(recordGaps);
   }
 
-  /** @returns {Promise<{longestGapMs: number, atMs: number}>} longest time without a newly decoded frame since {@link watchGaps} */
+  /**
+   * Since {@link watchGaps}: the longest time without a newly decoded frame, and the longest freeze as the browser itself
+   * counts them (a gap between shown frames of three times the usual one, or of 150 ms more than it).
+   * @returns {Promise<{longestGapMs: number, atMs: number, longestFreezeMs: number}>}
+   */
   gaps() {
     return this.page.evaluate(() => /** @type {any} */ (globalThis).ionGaps);
   }
@@ -172,9 +178,11 @@ async function watchInPage({ room }) {
 
 async function recordGaps() {
   const page = /** @type {any} */ (globalThis);
-  const gaps = { longestGapMs: 0, atMs: 0 };
+  const gaps = { longestGapMs: 0, atMs: 0, longestFreezeMs: 0 };
   page.ionGaps = gaps;
   let frames = -1;
+  let freezes = -1;
+  let frozenS = 0;
   let since = performance.now();
   const started = since;
   const look = async () => {
@@ -185,6 +193,12 @@ async function recordGaps() {
       if (now - since > gaps.longestGapMs) Object.assign(gaps, { longestGapMs: now - since, atMs: now - started });
       if (one.framesDecoded !== frames) since = now;
       frames = one.framesDecoded;
+      if (freezes >= 0 && one.freezeCount > freezes) {
+        const eachMs = ((one.totalFreezesDuration - frozenS) * 1000) / (one.freezeCount - freezes);
+        gaps.longestFreezeMs = Math.max(gaps.longestFreezeMs, eachMs);
+      }
+      freezes = one.freezeCount ?? 0;
+      frozenS = one.totalFreezesDuration ?? 0;
     }
     setTimeout(look, 50);
   };
@@ -201,6 +215,8 @@ async function readStatistics() {
     codec: '',
     transport: { dtls: '', cipher: '', srtp: '' },
     limitedBy: '',
+    ssrc: 0,
+    rtxSsrc: 0,
   };
   const video = [
     'framesSent framesReceived framesDecoded framesDropped freezeCount totalFreezesDuration packetsSent packetsReceived packetsLost',
@@ -217,6 +233,8 @@ async function readStatistics() {
       for (const name of video) sample[name] += one[name] ?? 0;
       sample.codec = report.get(one.codecId)?.mimeType ?? '';
       sample.limitedBy = one.qualityLimitationReason ?? '';
+      sample.ssrc = one.ssrc;
+      sample.rtxSsrc = one.rtxSsrc ?? 0;
       // Firefox tells frames encoded, and not always frames sent.
       if (one.framesSent === undefined) sample.framesSent += one.framesEncoded ?? 0;
       if (one.framesReceived === undefined) sample.framesReceived += one.framesDecoded ?? 0;

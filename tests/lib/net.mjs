@@ -1,0 +1,79 @@
+// Two network namespaces with a third between them whose bridge loses and delays packets. No namespace has a way out.
+import { join } from 'node:path';
+import { run, until } from './process.mjs';
+import { Missing } from './scenario.mjs';
+
+/** Addresses of the two ends; they exist inside the namespaces only. */
+const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2' };
+
+/**
+ * @typedef {object} Impairment
+ * @property {number} [lossAb] share of UDP packets lost from A to B, 0 to 1
+ * @property {number} [lossBa]
+ * @property {number} [delayAb] milliseconds
+ * @property {number} [delayBa]
+ * @property {number} [seed]
+ */
+/**
+ * @typedef {object} Way counters of one direction
+ * @property {number} udp
+ * @property {number} lost
+ * @property {number} other
+ * @property {number} overflow
+ * @property {number} refused
+ * @property {number} longest bytes of the longest frame
+ * @property {Record<string, {packets: number, lost: number}>} streams by SSRC
+ */
+
+/**
+ * Makes the network; it is taken down after the scenario.
+ * @param {import('./scenario.mjs').Context} t @param {Impairment} impairment
+ */
+export async function impairedNetwork(t, { lossAb = 0, lossBa = 0, delayAb = 0, delayBa = 0, seed = 1 }) {
+  const bridge = join(t.testsDir, 'net', 'bridge.py');
+  const names = { a: `ion-e2e-${process.pid}-a`, middle: `ion-e2e-${process.pid}-m`, b: `ion-e2e-${process.pid}-b` };
+  const ip = (/** @type {string[]} */ ...args) => run('ip', args);
+
+  for (const name of Object.values(names)) {
+    await ip('netns', 'add', name).catch((error) => {
+      throw new Missing(`network namespaces need root (CAP_NET_ADMIN, CAP_SYS_ADMIN): ${error.message.trim().split('\n').pop()}`);
+    });
+    // Taking the namespace away takes its interfaces along.
+    t.after(() => ip('netns', 'del', name));
+    await ip('-n', name, 'link', 'set', 'lo', 'up');
+  }
+  for (const end of /** @type {const} */ (['a', 'b'])) {
+    const [near, far] = [`veth-${end}`, `mid-${end}`];
+    await ip('-n', names[end], 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', names.middle);
+    await ip('-n', names[end], 'addr', 'add', `${ADDRESS[end]}/24`, 'dev', near);
+    for (const [name, device] of [[names[end], near], [names.middle, far]]) {
+      // One segment a packet: what the bridge sees is what a wire would carry.
+      await ip('-n', String(name), 'link', 'set', String(device), 'gso_max_segs', '1', 'up');
+      await run('python3', [bridge, '--prepare', String(device)], { netns: String(name) });
+    }
+  }
+  for (const name of Object.values(names)) {
+    const routes = await ip('-n', name, 'route', 'show', 'table', 'all');
+    if (/^default|\bvia\b/m.test(routes)) throw new Error(`The namespace ${name} has a way out: ${routes}`);
+  }
+  const flags = { '--loss-ab': lossAb, '--loss-ba': lossBa, '--delay-ab': delayAb, '--delay-ba': delayBa, '--seed': seed };
+  const args = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)]);
+  const child = t.child('python3', [bridge, '--a', 'mid-a', '--b', 'mid-b', ...args], { netns: names.middle });
+  /** @type {any[]} */
+  const said = [];
+  child.readers.push((line) => line.startsWith('{') && said.push(JSON.parse(line)));
+  await until('The bridge runs', 10_000, () => {
+    if (!child.alive) throw new Error(child.tail());
+    return said.length > 0;
+  });
+  return {
+    a: { netns: names.a, address: ADDRESS.a },
+    b: { netns: names.b, address: ADDRESS.b },
+    /** Ends the bridge. @returns {Promise<{ab: Way, ba: Way}>} what it did */
+    stop: async () => {
+      await child.end();
+      if (said.length < 2) throw new Error(`The bridge did not tell its counters: ${child.tail()}`);
+      return said[1];
+    },
+  };
+}

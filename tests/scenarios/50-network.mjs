@@ -1,0 +1,78 @@
+// Bandwidth estimation of a publisher, and viewers behind a network that loses packets.
+import { measureDelivery, noteTransport } from '../lib/delivery.mjs';
+import { impairedNetwork } from '../lib/net.mjs';
+import { Publisher, Viewer } from '../lib/peers.mjs';
+import { sleep } from '../lib/process.mjs';
+
+const WANTED_BPS = 1_500_000;
+const ESTIMATE_WITHIN_S = 30;
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const estimate = {
+  name: 'bandwidth-estimate',
+  fullOnly: true,
+  timeoutS: 90,
+  run: async (t) => {
+    const server = await t.server();
+    const browser = await t.chromium();
+    const publisher = await Publisher.open(await browser.newPage(), server.url, { room: 'estimate', codec: 'VP8', width: 1280, height: 720 });
+    const started = performance.now();
+    let sample = await publisher.sample();
+    let reachedS = 0;
+    while (reachedS === 0 && performance.now() - started < ESTIMATE_WITHIN_S * 1000) {
+      await sleep(250);
+      sample = await publisher.sample();
+      if (sample.availableOutgoingBitrate > WANTED_BPS) reachedS = (performance.now() - started) / 1000;
+    }
+    t.figure('estimate Mbit/s', sample.availableOutgoingBitrate / 1e6);
+    t.figure('reached after s', reachedS);
+    t.figure('size', `${sample.frameWidth}x${sample.frameHeight}`);
+    t.figure('limited by', sample.limitedBy);
+    t.check(reachedS > 0, `after ${ESTIMATE_WITHIN_S} s the estimate is ${(sample.availableOutgoingBitrate / 1e6).toFixed(2)} Mbit/s`);
+  },
+};
+
+/**
+ * Both directions between server and viewer lose, so that feedback is lost as well; the delay is on the way to the viewer.
+ * @param {number} percent @param {{mostFreezeMs: number}} options @returns {import('../lib/scenario.mjs').Scenario}
+ */
+const lossy = (percent, { mostFreezeMs }) => ({
+  name: `loss-${percent}`,
+  fullOnly: true,
+  timeoutS: 120,
+  run: async (t) => {
+    const network = await impairedNetwork(t, { lossAb: percent / 100, lossBa: percent / 100, delayAb: 50, seed: 7 + percent });
+    const server = await t.server({ netns: network.a.netns, host: network.a.address });
+    const near = await t.chromium({ netns: network.a.netns });
+    const far = await t.chromium({ netns: network.b.netns });
+    const publisher = await Publisher.open(await near.newPage(), server.url, { room: 'loss', codec: 'VP8' });
+    const viewer = await Viewer.open(await far.newPage(), server.farUrl, { room: 'loss' });
+    const figures = await measureDelivery(t, publisher, viewer, {
+      seconds: t.seconds,
+      leastRatio: 0.95,
+      mostFreezes: Number.MAX_SAFE_INTEGER,
+      warmUpFrames: 90,
+    });
+    noteTransport(t, 'viewer', figures.after.transport);
+    const { longestFreezeMs } = figures.gaps;
+    t.check(longestFreezeMs <= mostFreezeMs, `a freeze of ${Math.round(longestFreezeMs)} ms`);
+    const { ssrc, rtxSsrc, nackCount, retransmittedPacketsReceived } = figures.after;
+    t.figure('NACKs', nackCount);
+    t.figure('RTX received', retransmittedPacketsReceived);
+    t.check(retransmittedPacketsReceived > 0, 'no retransmission reached the viewer');
+
+    // A retransmission is of use once for each packet that the network lost: more of them than losses are useless ones.
+    const { ab } = await network.stop();
+    const media = ab.streams[String(ssrc)] ?? { packets: 0, lost: 0 };
+    const rtx = ab.streams[String(rtxSsrc)] ?? { packets: 0, lost: 0 };
+    const useless = Math.max(0, rtx.packets - rtx.lost - media.lost);
+    t.figure('media lost on the way', `${media.lost}/${media.packets}`);
+    t.figure('RTX lost on the way', `${rtx.lost}/${rtx.packets}`);
+    t.figure('RTX useless', useless);
+    t.check(media.lost > 0, 'the network lost nothing: there was nothing to measure');
+    t.check(ab.longest <= 1514, `a packet of ${ab.longest} bytes was sent`);
+    t.check(useless === 0, `${useless} retransmissions were useless`);
+  },
+});
+
+export const scenarios = [estimate, lossy(5, { mostFreezeMs: 200 }), lossy(10, { mostFreezeMs: 1000 })];

@@ -1,0 +1,56 @@
+// One publisher, fifty viewers, two workers: every viewer gets every packet, whichever worker serves it.
+import { Publisher } from '../lib/peers.mjs';
+import { sleep } from '../lib/process.mjs';
+import { startLdcViewers } from '../lib/viewers.mjs';
+
+const PROCESSES = 2;
+const VIEWERS_EACH = 25;
+const WORKERS = 2;
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const fifty = {
+  name: 'fifty-viewers',
+  fullOnly: true,
+  timeoutS: 180,
+  run: async (t) => {
+    const server = await t.server({ workers: WORKERS });
+    const browser = await t.chromium();
+    const options = { room: 'many', codec: 'VP8', maxBitrate: 400_000 };
+    const publisher = await Publisher.open(await browser.newPage(), server.url, options);
+    const groups = [];
+    for (let at = 0; at < PROCESSES; at += 1) groups.push(await startLdcViewers(t, `${server.url}/whep/many`, VIEWERS_EACH));
+    const metricsBefore = await server.metrics();
+    const sentBefore = await publisher.sample();
+    const before = (await Promise.all(groups.map((group) => group.report()))).flat();
+    await sleep(t.seconds * 1000);
+    await publisher.finish();
+    const sentAfter = await publisher.sample();
+    const after = (await Promise.all(groups.map((group) => group.report()))).flat();
+    const metricsAfter = await server.metrics();
+
+    const sent = sentAfter.packetsSent - sentAfter.retransmittedPacketsSent - (sentBefore.packetsSent - sentBefore.retransmittedPacketsSent);
+    for (const kind of ['video', 'audio']) {
+      const tracks = after.map((viewer) => viewer.tracks.find((track) => track.kind === kind));
+      const earlier = before.map((viewer) => viewer.tracks.find((track) => track.kind === kind));
+      const received = tracks.map((track, at) => (track?.received ?? 0) - (earlier[at]?.received ?? 0));
+      const missing = tracks.reduce((sum, track) => sum + (track?.missing ?? 0), 0);
+      t.figure(`${kind} packets each`, `${Math.min(...received)} to ${Math.max(...received)}`);
+      t.figure(`${kind} missing in all`, missing);
+      t.check(missing === 0, `${missing} ${kind} packets are missing over ${after.length} viewers`);
+      t.check(Math.min(...received) > 0, `a viewer received no ${kind} in ${t.seconds} s`);
+    }
+    t.figure('viewers', after.length);
+    t.figure('video packets sent', sent);
+    t.check(after.every(({ states }) => !states.some((state) => /disconnected|failed/.test(state))), 'a viewer was disconnected');
+
+    const crossing = metricsAfter.grown(metricsBefore, /cross|hand(ed)?_?o(ff|ver)/);
+    t.figure('packets crossing workers', crossing.join(' ') || 'no such metric');
+    t.check(crossing.length > 0, 'no packet crossed from one worker to another, or no metric counts them');
+    const drops = metricsAfter.grown(metricsBefore, /drop/);
+    t.check(drops.length === 0, `the dataplane dropped packets: ${drops.join(' ')}`);
+    const deleted = (await Promise.all(groups.map((group) => group.quit()))).flat();
+    t.check(deleted.every((code) => code === 200 || code === 204), `DELETE gave ${[...new Set(deleted)]}`);
+  },
+};
+
+export const scenarios = [fifty];
