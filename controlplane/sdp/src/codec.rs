@@ -357,15 +357,18 @@ impl H264Profile {
         }
     }
 
-    /// Steps from this profile to one whose decoders take it too (H.264, annex A.2).
+    /// Distance from this profile to one whose decoders take it too (H.264, annex A.2).
+    ///
+    /// Plain Baseline counts as Constrained Baseline: what sets them apart (FMO, ASO, redundant
+    /// slices) no encoder makes, and FFmpeg announces `42001e` for Constrained Baseline.
     fn quality_for(self, receiver: Self) -> Option<u8> {
         use H264Profile::{Baseline, ConstrainedBaseline, ConstrainedHigh, High, Main};
         match (self, receiver) {
             (ours, theirs) if ours == theirs => Some(0),
-            (ConstrainedBaseline, Baseline) => Some(2),
-            (ConstrainedBaseline, Main) => Some(4),
-            (ConstrainedBaseline, ConstrainedHigh) => Some(6),
-            (ConstrainedBaseline | Main | ConstrainedHigh, High) => Some(8),
+            (ConstrainedBaseline | Baseline, ConstrainedBaseline | Baseline) => Some(2),
+            (ConstrainedBaseline | Baseline, Main) => Some(4),
+            (ConstrainedBaseline | Baseline, ConstrainedHigh) => Some(6),
+            (ConstrainedBaseline | Baseline | Main | ConstrainedHigh, High) => Some(8),
             _ => None,
         }
     }
@@ -406,8 +409,8 @@ mod tests {
             "packetization-mode=1;profile-level-id=64001f"
         ));
         assert!(
-            !fits(h264, "profile-level-id=42001f;packetization-mode=1", cb),
-            "FMO, ASO"
+            fits(h264, "profile-level-id=42001e;packetization-mode=1", cb),
+            "FFmpeg"
         );
         assert!(!fits(
             h264,
@@ -420,7 +423,12 @@ mod tests {
         );
         assert!(fits(h264, "profile-level-id=42e01f", cb));
         assert!(!fits(h264, "profile-level-id=zz", cb));
-        assert!(!fits(h264, "", cb), "no parameter means plain Baseline");
+        assert!(!fits(
+            h264,
+            "profile-level-id=4d001f;packetization-mode=1",
+            cb
+        ));
+        assert!(fits(h264, "", cb), "no parameters: Baseline, mode 0");
     }
 
     #[test]

@@ -91,8 +91,8 @@ pub(crate) struct Transport {
     pub(crate) setup: Option<Setup>,
     candidates: Vec<Candidate>,
     end_of_candidates: bool,
-    /// The MIDs to answer in `a=group:BUNDLE`; empty if no group was offered.
-    pub(crate) bundle: Vec<Mid>,
+    /// The MIDs of `a=group:BUNDLE`; empty if there is none.
+    bundle: Vec<Mid>,
 }
 
 impl Transport {
@@ -127,20 +127,17 @@ impl Transport {
             );
         }
         let mut candidates = Vec::new();
+        let with_tagged = |media: &&&Media| std::ptr::eq(**media, *tagged) || !in_bundle(*media);
         for candidate in used
             .iter()
-            .filter(|media| shared(media))
-            .flat_map(|m| &m.candidates)
+            .filter(with_tagged)
+            .flat_map(|media| &media.candidates)
         {
             if candidates.len() < MAX_CANDIDATES && !candidates.contains(candidate) {
                 candidates.push(candidate.clone());
             }
         }
-        let bundle = bundle
-            .iter()
-            .filter(|mid| used.iter().any(|media| media.mid.as_ref() == Some(mid)))
-            .cloned()
-            .collect();
+        let bundle = bundle.to_vec();
         Ok(Self {
             ice: credentials(tagged)?,
             fingerprints: fingerprints(tagged)?,
@@ -239,26 +236,26 @@ pub(crate) fn description(local: &LocalParams) -> SessionDescription {
     }
 }
 
-/// Writes our side of the transport into a section. Candidates go into the first section only:
-/// clients take them for the whole bundle, and some refuse any that follow an end.
-pub(crate) fn add_transport(media: &mut Media, local: &LocalParams, setup: Setup, first: bool) {
+/// Writes our side of the transport into a section, without candidates.
+pub(crate) fn add_transport(media: &mut Media, local: &LocalParams, setup: Setup) {
     media.ice_ufrag = Some(local.ice.ufrag.clone());
     media.ice_pwd = Some(local.ice.pwd.clone());
     media.fingerprints = vec![local.fingerprint.clone()];
     media.setup = Some(setup);
-    if first {
-        media.candidates.clone_from(&local.candidates);
-        media.end_of_candidates = true;
-    }
+}
+
+pub(crate) fn add_candidates(media: &mut Media, local: &LocalParams) {
+    media.candidates.clone_from(&local.candidates);
+    media.end_of_candidates = true;
 }
 
 /// An answer under construction.
 pub(crate) struct Answerer<'a> {
     pub(crate) offer: &'a SessionDescription,
     local: &'a LocalParams,
-    pub(crate) transport: Transport,
-    pub(crate) role: DtlsRole,
-    pub(crate) extensions: ExtensionMap,
+    transport: Transport,
+    role: DtlsRole,
+    extensions: ExtensionMap,
     pub(crate) sdp: SessionDescription,
 }
 
@@ -271,9 +268,6 @@ impl<'a> Answerer<'a> {
         let role = transport.role_of_answerer()?;
         let mut sdp = description(local);
         sdp.extmap_allow_mixed = offer.extmap_allow_mixed;
-        if !transport.bundle.is_empty() {
-            sdp.bundles.push(transport.bundle.clone());
-        }
         let trickle = |word: &&String| matches!(word.as_str(), "trickle" | "ice2");
         sdp.ice_options = offer.ice_options.iter().filter(trickle).cloned().collect();
         Ok(Self {
@@ -286,7 +280,36 @@ impl<'a> Answerer<'a> {
         })
     }
 
-    /// The answer to a section that the offer itself declines (RFC 3264, section 6).
+    /// Completes the answer: the bundle of what is in use, and the candidates. With a bundle
+    /// they go into its first section only: clients take them for all of it, and some refuse
+    /// candidates that follow an end.
+    pub(crate) fn finish(self) -> (SessionDescription, ExtensionMap, RemoteParams) {
+        let Self {
+            local,
+            transport,
+            role,
+            extensions,
+            mut sdp,
+            ..
+        } = self;
+        let used = |mid: &&Mid| {
+            sdp.media_with_mid(mid)
+                .is_some_and(|media| !media.is_rejected())
+        };
+        let bundle: Vec<Mid> = transport.bundle.iter().filter(used).cloned().collect();
+        for media in sdp.media.iter_mut().filter(|media| !media.is_rejected()) {
+            if bundle.is_empty() || media.mid.as_ref() == bundle.first() {
+                add_candidates(media, local);
+            }
+        }
+        if !bundle.is_empty() {
+            sdp.bundles.push(bundle);
+        }
+        (sdp, extensions, transport.remote(role))
+    }
+
+    /// The answer to a section that the offer itself declines (RFC 3264, section 6), or that has
+    /// no codec in common.
     pub(crate) fn decline(&mut self, offered: &Media) {
         let mut media = Media::new(offered.kind.clone(), &offered.protocol);
         media.mid.clone_from(&offered.mid);
@@ -305,7 +328,7 @@ impl<'a> Answerer<'a> {
         media.mid.clone_from(&offered.mid);
         media.direction = direction;
         media.rtcp_mux = true;
-        // RFC 9725, section 4.4: bundled sections say so. Others need not know the attribute.
+        // RFC 9725 wants it in bundled sections. Others need not know the attribute.
         media.rtcp_mux_only = media
             .mid
             .as_ref()
@@ -315,9 +338,7 @@ impl<'a> Answerer<'a> {
             DtlsRole::Server => Setup::Passive,
             DtlsRole::Client => Setup::Active,
         };
-        let first =
-            self.transport.bundle.is_empty() || self.transport.bundle.first() == media.mid.as_ref();
-        add_transport(&mut media, self.local, setup, first);
+        add_transport(&mut media, self.local, setup);
         media
     }
 

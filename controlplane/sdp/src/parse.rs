@@ -24,11 +24,9 @@ pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
         match attribute.attribute.as_str() {
             "ice-lite" => ice_lite = true,
             "ice-options" => {
-                ice_options = value
-                    .split_ascii_whitespace()
-                    .take(8)
-                    .map(str::to_owned)
-                    .collect();
+                // Words are joined by spaces (RFC 8839, section 5.6); libdatachannel writes commas.
+                let words = value.split([' ', ',']).filter(|word| !word.is_empty());
+                ice_options = words.take(8).map(str::to_owned).collect();
             }
             "extmap-allow-mixed" => extmap_allow_mixed = true,
             "extmap" => extensions.extend(extension(value)?),

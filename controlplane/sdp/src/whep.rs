@@ -2,8 +2,8 @@ use crate::codec::{Codec, CodecKind, Feedback, FeedbackSet, Fmtp, TrackCodec};
 use crate::extension::{Extension, ExtensionKind, ExtensionMap};
 use crate::limits::MAX_TRACKS;
 use crate::negotiate::{
-    Answerer, DtlsRole, LocalParams, Reject, RemoteParams, Transport, add_transport, answer_codec,
-    answer_red, answer_rtx, description, supported, unprocessable,
+    Answerer, DtlsRole, LocalParams, Reject, RemoteParams, Transport, add_candidates,
+    add_transport, answer_codec, answer_red, answer_rtx, description, supported, unprocessable,
 };
 use crate::session::{Direction, Media, MediaKind, Mid, SessionDescription, Setup};
 use crate::stream::{GroupSemantics, Msid, Source, SsrcGroup};
@@ -93,7 +93,8 @@ pub fn find_payload<'a>(payloads: &'a [PayloadMap], codec: &TrackCodec) -> Optio
 }
 
 /// Answers the offer of a viewer (draft-ietf-wish-whep). Each section plays the first source of
-/// its kind that is left and that it has a codec for; sections left over are inactive.
+/// its kind that is left and that it has a codec for; sections left over are inactive, those
+/// without any codec in common are rejected.
 ///
 /// # Errors
 /// 422 for offers that cannot be served; 406 when there are sources and no section can play any.
@@ -115,49 +116,8 @@ pub fn answer(
                 offered.direction.as_str()
             ));
         }
-        let (lines, extensions) =
-            answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
-        let (mut codecs, mut payloads) = payloads(offered, &extensions);
-        let taken = |index: usize| tracks.iter().any(|track| track.source == index);
-        let source = sources.iter().enumerate().find(|(index, source)| {
-            !taken(*index) && find_payload(&payloads, &source.codec).is_some()
-        });
-        let direction = if source.is_some() {
-            Direction::SendOnly
-        } else {
-            Direction::Inactive
-        };
-        let mut media = answerer.section(offered, direction);
-        if let Some((index, source)) = source {
-            prefer(&mut payloads, &mut codecs, &source.codec);
-            let track = PlayTrack {
-                media_index,
-                source: index,
-                kind: offered.kind.clone(),
-                mid: offered.mid.clone(),
-                msid: source.msid.clone(),
-                ssrc: source.ssrc,
-                rtx_ssrc: payloads
-                    .iter()
-                    .any(|p| p.rtx_pt.is_some())
-                    .then_some(source.rtx_ssrc),
-                payloads,
-                extensions,
-            };
-            add_sources(&mut media, local, &track);
-            tracks.push(track);
-        }
-        media.extensions = lines;
-        media.codecs = codecs;
-        if media.codecs.is_empty() {
-            media.other_formats = offered
-                .codecs
-                .iter()
-                .take(1)
-                .map(|c| c.pt.to_string())
-                .collect();
-        }
-        answerer.sdp.media.push(media);
+        let track = section(&mut answerer, media_index, offered, local, sources, &tracks);
+        tracks.extend(track);
     }
     if tracks.is_empty() && !sources.is_empty() {
         let names: Vec<&str> = sources
@@ -169,19 +129,74 @@ pub fn answer(
             names.join(", ")
         )));
     }
-    let Answerer {
-        sdp,
-        extensions,
-        transport,
-        role,
-        ..
-    } = answerer;
+    let (sdp, extensions, remote) = answerer.finish();
     Ok(PlayAnswer {
         sdp,
         tracks,
         extensions,
-        remote: transport.remote(role),
+        remote,
     })
+}
+
+/// Answers one section, with the first source that is left and fits.
+fn section(
+    answerer: &mut Answerer<'_>,
+    media_index: usize,
+    offered: &Media,
+    local: &LocalParams,
+    sources: &[SourceTrack],
+    tracks: &[PlayTrack],
+) -> Option<PlayTrack> {
+    if !offered
+        .codecs
+        .iter()
+        .any(|codec| payload_codec(offered, codec).is_some())
+    {
+        answerer.decline(offered);
+        return None;
+    }
+    let (lines, extensions) =
+        answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
+    let (mut codecs, mut payloads) = payloads(offered, &extensions);
+    let taken = |index: usize| tracks.iter().any(|track| track.source == index);
+    let source = sources
+        .iter()
+        .enumerate()
+        .find(|(index, source)| !taken(*index) && find_payload(&payloads, &source.codec).is_some());
+    let direction = if source.is_some() {
+        Direction::SendOnly
+    } else {
+        Direction::Inactive
+    };
+    let mut media = answerer.section(offered, direction);
+    let track = source.map(|(index, source)| {
+        prefer(&mut payloads, &mut codecs, &source.codec);
+        let track = PlayTrack {
+            media_index,
+            source: index,
+            kind: offered.kind.clone(),
+            mid: offered.mid.clone(),
+            msid: source.msid.clone(),
+            ssrc: source.ssrc,
+            rtx_ssrc: payloads
+                .iter()
+                .any(|p| p.rtx_pt.is_some())
+                .then_some(source.rtx_ssrc),
+            payloads,
+            extensions,
+        };
+        add_sources(&mut media, local, &track);
+        track
+    });
+    media.extensions = lines;
+    media.codecs = codecs;
+    answerer.sdp.media.push(media);
+    track
+}
+
+/// The codec of an offered payload type, if it can be sent in this section.
+fn payload_codec(offered: &Media, codec: &Codec) -> Option<TrackCodec> {
+    supported(codec).filter(|track| track.kind.media_kind() == offered.kind)
 }
 
 /// A viewer gets one stream for each section, so RIDs and the publisher's layers say nothing.
@@ -196,7 +211,7 @@ fn sent_to_viewers(kind: ExtensionKind) -> bool {
 fn payloads(offered: &Media, extensions: &ExtensionMap) -> (Vec<Codec>, Vec<PayloadMap>) {
     let (mut lines, mut payloads) = (Vec::new(), Vec::new());
     for codec in &offered.codecs {
-        let Some(track) = supported(codec).filter(|t| t.kind.media_kind() == offered.kind) else {
+        let Some(track) = payload_codec(offered, codec) else {
             continue;
         };
         let line = answer_codec(codec, &track, extensions);
@@ -258,7 +273,10 @@ pub fn offer(local: &LocalParams, sources: &[SourceTrack]) -> SessionDescription
         media.rtcp_mux = true;
         media.rtcp_mux_only = true;
         media.rtcp_rsize = true;
-        add_transport(&mut media, local, Setup::Actpass, index == 0);
+        add_transport(&mut media, local, Setup::Actpass);
+        if index == 0 {
+            add_candidates(&mut media, local);
+        }
         media.extensions = offered_extensions(&media.kind);
         let (codecs, payload) = offered_codecs(index, source);
         media.codecs = codecs;

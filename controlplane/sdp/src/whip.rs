@@ -80,18 +80,12 @@ pub fn answer(offer: &SessionDescription, local: &LocalParams) -> Result<Publish
         tracks.push(track(&mut answerer, media_index, offered)?);
     }
     check_ssrcs(&tracks)?;
-    let Answerer {
-        sdp,
-        extensions,
-        transport,
-        role,
-        ..
-    } = answerer;
+    let (sdp, extensions, remote) = answerer.finish();
     Ok(PublishAnswer {
         sdp,
         tracks,
         extensions,
-        remote: transport.remote(role),
+        remote,
     })
 }
 
