@@ -9,13 +9,16 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { endAll, killAllNow } from './lib/process.mjs';
+import { endAll, killAllNow, sleep } from './lib/process.mjs';
 import { Context, Missing, inOneLine } from './lib/scenario.mjs';
 
 const testsDir = dirname(fileURLToPath(import.meta.url));
 const root = dirname(testsDir);
 const resultsDir = join(root, 'test-results');
 const binDir = resolve(root, process.env.ION_BIN_DIR ?? 'target/release');
+
+/** Time for the clean-up of an interrupted scenario, in milliseconds. */
+const CLEAN_UP_MS = 10_000;
 
 /** @typedef {{name: string, outcome: 'PASS' | 'FAIL' | 'SKIP', seconds: number, why?: string[], figures: Record<string, unknown>}} Result */
 
@@ -26,6 +29,9 @@ const { values: flags } = parseArgs({
     list: { type: 'boolean', default: false },
   },
 });
+
+/** What is running now, to be cleaned up when the user interrupts. @type {Context | null} */
+let current = null;
 
 /** @returns {Promise<import('./lib/scenario.mjs').Scenario[]>} */
 async function scenarios() {
@@ -38,6 +44,7 @@ async function scenarios() {
 async function runOne(scenario) {
   const started = performance.now();
   const t = new Context({ full: flags.full, binDir, testsDir, resultsDir });
+  current = t;
   /** @type {string | null} */
   let missing = null;
   let timer;
@@ -86,8 +93,14 @@ async function main() {
   return count('FAIL') === 0;
 }
 
+async function interrupted() {
+  await Promise.race([current?.end(), sleep(CLEAN_UP_MS)]);
+  await endAll();
+  process.exit(130);
+}
+
 process.on('exit', killAllNow);
-for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => process.exit(1));
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.once(signal, interrupted);
 main().then(
   (passed) => process.exit(passed ? 0 : 1),
   (error) => {

@@ -81,11 +81,12 @@ class Peer {
 export class Publisher extends Peer {
   /**
    * @param {Page} page @param {string} url of the server, as the page sees it
-   * @param {{room: string, codec?: string, width?: number, height?: number, maxBitrate?: number}} options `maxBitrate` in bit/s
+   * @param {{room: string, codec?: string, width?: number, height?: number, maxBitrate?: number, origin?: string}} options
+   *   `maxBitrate` in bit/s; `origin`: where the page comes from, when not from the server
    */
-  static async open(page, url, { room, codec = '', width = 640, height = 360, maxBitrate = 0 }) {
-    await page.goto(`${url}/`);
-    await page.evaluate(publishInPage, { room, codec, width, height, maxBitrate });
+  static async open(page, url, { room, codec = '', width = 640, height = 360, maxBitrate = 0, origin = url }) {
+    await page.goto(`${origin}/`);
+    await page.evaluate(publishInPage, { endpoint: `${url}/whip/${room}`, codec, width, height, maxBitrate });
     return new Publisher(page);
   }
 
@@ -104,10 +105,10 @@ export class Publisher extends Peer {
 }
 
 export class Viewer extends Peer {
-  /** @param {Page} page @param {string} url @param {{room: string}} options */
-  static async open(page, url, { room }) {
-    await page.goto(`${url}/`);
-    await page.evaluate(watchInPage, { room });
+  /** @param {Page} page @param {string} url @param {{room: string, origin?: string}} options */
+  static async open(page, url, { room, origin = url }) {
+    await page.goto(`${origin}/`);
+    await page.evaluate(watchInPage, { endpoint: `${url}/whep/${room}` });
     return new Viewer(page);
   }
 
@@ -144,12 +145,12 @@ export class Viewer extends Peer {
 
 // What follows runs inside the page: no names of this module may be used in there.
 
-/** @param {{room: string, codec: string, width: number, height: number, maxBitrate: number}} options */
-async function publishInPage({ room, codec, width, height, maxBitrate }) {
+/** @param {{endpoint: string, codec: string, width: number, height: number, maxBitrate: number}} options */
+async function publishInPage({ endpoint, codec, width, height, maxBitrate }) {
   const page = /** @type {any} */ (globalThis);
   const { Session } = await import(String('/session.js'));
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height, frameRate: 30 } });
-  const peer = await Session.publish(new URL(`/whip/${room}`, location.href).href, stream, { codec });
+  const peer = await Session.publish(endpoint, stream, { codec });
   peer.iceStates = [peer.pc.iceConnectionState];
   peer.addEventListener('state', () => peer.iceStates.push(peer.pc.iceConnectionState));
   page.ionPeer = peer;
@@ -162,12 +163,12 @@ async function publishInPage({ room, codec, width, height, maxBitrate }) {
   }
 }
 
-/** @param {{room: string}} options */
-async function watchInPage({ room }) {
+/** @param {{endpoint: string}} options */
+async function watchInPage({ endpoint }) {
   const page = /** @type {any} */ (globalThis);
   const { Session } = await import(String('/session.js'));
   const signal = AbortSignal.timeout(15_000);
-  const peer = await Session.watch(new URL(`/whep/${room}`, location.href).href, { signal });
+  const peer = await Session.watch(endpoint, { signal });
   peer.iceStates = [peer.pc.iceConnectionState];
   peer.addEventListener('state', () => peer.iceStates.push(peer.pc.iceConnectionState));
   page.ionPeer = peer;

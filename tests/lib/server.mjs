@@ -5,17 +5,21 @@ import { basename, join } from 'node:path';
 import { Child, freePort, run, until } from './process.mjs';
 
 const READY_TIMEOUT_MS = 20_000;
+/** Variables of the test runner, which the server would take for misspelt settings. */
+export const RUNNERS_OWN = { ION_BIN_DIR: undefined, ION_CHROMIUM: undefined, ION_FIREFOX: undefined };
 
 export class Server {
   /**
    * @param {Child} launcher
-   * @param {{state: string, netns: string | null, httpPort: number, host: string}} where
+   * @param {{state: string, netns: string | null, httpPort: number, mediaPort: number, host: string, settings: NodeJS.ProcessEnv}} where
    */
-  constructor(launcher, { state, netns, httpPort, host }) {
+  constructor(launcher, { state, netns, httpPort, mediaPort, host, settings }) {
     this.launcher = launcher;
     this.state = state;
     this.netns = netns;
     this.httpPort = httpPort;
+    this.mediaPort = mediaPort;
+    this.settings = settings;
     /** For peers on the same machine (or in the same namespace): a secure origin, so that pages get a camera. */
     this.url = `http://localhost:${httpPort}`;
     /** For peers elsewhere. */
@@ -23,10 +27,10 @@ export class Server {
   }
 
   /**
-   * @param {{binDir: string, workers?: number, netns?: string | null, host?: string, env?: NodeJS.ProcessEnv}} options
+   * @param {{binDir: string, workers?: number, netns?: string | null, host?: string, dev?: boolean, env?: NodeJS.ProcessEnv}} options
    *   `host`: the address announced to peers
    */
-  static async start({ binDir, workers = 1, netns = null, host = '127.0.0.1', env = {} }) {
+  static async start({ binDir, workers = 1, netns = null, host = '127.0.0.1', dev = true, env = {} }) {
     const binary = join(binDir, 'ion');
     await access(binary).catch(() => {
       throw new Error(`There is no ${binary}: build it (cargo build --release), or set ION_BIN_DIR.`);
@@ -34,19 +38,16 @@ export class Server {
     const [httpPort, mediaPort] = [await freePort(), await freePort()];
     const any = netns ? '0.0.0.0' : '127.0.0.1';
     const state = await mkdtemp(join(tmpdir(), 'ion-e2e-'));
-    const launcher = new Child(binary, ['run', '--dev'], {
-      netns,
-      cwd: state,
-      env: {
-        ION_HTTP: `${any}:${httpPort}`,
-        ION_MEDIA: `${any}:${mediaPort}`,
-        ION_PUBLIC_IP: host,
-        ION_WORKERS: String(workers),
-        ION_STATE_DIR: state,
-        ...env,
-      },
-    });
-    const server = new Server(launcher, { state, netns, httpPort, host });
+    const settings = {
+      ION_HTTP: `${any}:${httpPort}`,
+      ION_MEDIA: `${any}:${mediaPort}`,
+      ION_PUBLIC_IP: host,
+      ION_WORKERS: String(workers),
+      ION_STATE_DIR: state,
+      ...env,
+    };
+    const launcher = new Child(binary, dev ? ['run', '--dev'] : ['run'], { netns, cwd: state, env: { ...RUNNERS_OWN, ...settings } });
+    const server = new Server(launcher, { state, netns, httpPort, mediaPort, host, settings });
     try {
       await until('The server is ready', READY_TIMEOUT_MS, async () => {
         if (!launcher.alive) return true;
@@ -64,7 +65,7 @@ export class Server {
   /**
    * A request from where the server is.
    * @param {string} path @param {{method?: string, headers?: Record<string, string>, body?: string}} [init]
-   * @returns {Promise<{status: number, text: string}>}
+   * @returns {Promise<{status: number, text: string, headers: Headers}>} without headers inside a namespace
    */
   async get(path, init = {}) {
     const url = new URL(path, `http://127.0.0.1:${this.httpPort}`).href;
@@ -74,10 +75,10 @@ export class Server {
       const args = ['-sS', '-m', '5', '-X', init.method ?? 'GET', '-w', '\n%{http_code}', ...headers, ...body, url];
       const out = await run('curl', args, { netns: this.netns });
       const at = out.lastIndexOf('\n');
-      return { status: Number(out.slice(at + 1)), text: out.slice(0, at) };
+      return { status: Number(out.slice(at + 1)), text: out.slice(0, at), headers: new Headers() };
     }
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(5000) });
-    return { status: response.status, text: await response.text() };
+    return { status: response.status, text: await response.text(), headers: response.headers };
   }
 
   async metrics() {
