@@ -53,3 +53,13 @@ export async function measureDelivery(t, source, viewer, { seconds, leastRatio =
 export function noteTransport(t, leg, { dtls, cipher, srtp }) {
   t.figure(leg, [dtls, cipher, srtp].filter((text) => text !== '').join(' '));
 }
+
+/**
+ * Notes what the server negotiated with everybody in a room, which is the only word on clients that do not tell.
+ * @param {import('./scenario.mjs').Context} t @param {import('./server.mjs').Server} server @param {string} room
+ */
+export async function noteParticipants(t, server, room) {
+  const all = await server.participants(room);
+  t.figure('server', all.map((one) => `${one.role} DTLS ${one.dtlsVersion} ${one.srtpProfile}`).join(', '));
+  t.check(all.length >= 2 && all.every((one) => one.state === 'connected'), `the server knows ${JSON.stringify(all)}`);
+}

@@ -81,6 +81,18 @@ export class Server {
     return { status: response.status, text: await response.text(), headers: response.headers };
   }
 
+  /**
+   * What the server knows about who is in a room.
+   * @param {string} room
+   * @returns {Promise<{identity: string, role: string, state: string, dtlsVersion: string | null, srtpProfile: string | null, worker: number}[]>}
+   */
+  async participants(room) {
+    const answer = await this.get(`/v1/rooms/${room}/participants`);
+    if (answer.status === 404) return [];
+    if (answer.status !== 200) throw new Error(`GET ${room}'s participants: ${answer.status} ${answer.text.slice(0, 200)}`);
+    return JSON.parse(answer.text).participants;
+  }
+
   async metrics() {
     return new Metrics((await this.get('/metrics')).text);
   }

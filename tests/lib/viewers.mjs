@@ -34,6 +34,7 @@ export async function startLdcViewers(t, url, count) {
   };
   await next(75_000);
   return {
+    pid: child.pid,
     /** @returns {Promise<LdcReport[]>} */
     report: async () => {
       child.write('report\n');

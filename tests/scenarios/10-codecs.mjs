@@ -1,5 +1,5 @@
 // Chromium publishes with each codec, Chromium watches.
-import { measureDelivery, noteTransport } from '../lib/delivery.mjs';
+import { measureDelivery, noteParticipants, noteTransport } from '../lib/delivery.mjs';
 import { Publisher, Viewer } from '../lib/peers.mjs';
 
 /** @type {import('../lib/scenario.mjs').Scenario[]} */
@@ -12,6 +12,7 @@ export const scenarios = ['VP8', 'H264', 'VP9', 'AV1'].map((codec) => ({
     const publisher = await Publisher.open(await browser.newPage(), server.url, { room: 'codec', codec });
     const viewer = await Viewer.open(await browser.newPage(), server.url, { room: 'codec' });
     const { after } = await measureDelivery(t, publisher, viewer, { seconds: t.seconds });
+    await noteParticipants(t, server, 'codec');
     noteTransport(t, 'publisher', (await publisher.sample()).transport);
     noteTransport(t, 'viewer', after.transport);
     t.check(after.codec.toLowerCase() === `video/${codec.toLowerCase()}`, `the viewer received ${after.codec}, not ${codec}`);

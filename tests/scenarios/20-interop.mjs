@@ -1,6 +1,6 @@
 // Clients that are not Chromium on at least one side.
 import { join } from 'node:path';
-import { measureDelivery, noteTransport } from '../lib/delivery.mjs';
+import { measureDelivery, noteParticipants, noteTransport } from '../lib/delivery.mjs';
 import { Publisher, Viewer } from '../lib/peers.mjs';
 import { sleep } from '../lib/process.mjs';
 import { FfmpegSource, GstSource, venvPython } from '../lib/sources.mjs';
@@ -20,6 +20,8 @@ const ffmpegToChromium = {
     const server = await t.server();
     const source = await FfmpegSource.open(t, `${server.url}/whip/interop`);
     const viewer = await chromiumViewer(t, server.url);
+    await viewer.decoded(1, 15_000);
+    await noteParticipants(t, server, 'interop');
     const { after } = await measureDelivery(t, source, viewer, { seconds: t.seconds });
     noteTransport(t, 'viewer', after.transport);
     t.check(after.codec === 'video/H264', `the viewer received ${after.codec}, not H264`);
@@ -64,6 +66,8 @@ const firefoxToChromium = {
     const firefox = await t.firefox();
     const publisher = await Publisher.open(await firefox.newPage(), server.url, { room: 'interop' });
     const viewer = await chromiumViewer(t, server.url);
+    await viewer.decoded(1, 15_000);
+    await noteParticipants(t, server, 'interop');
     const { after } = await measureDelivery(t, publisher, viewer, { seconds: t.seconds });
     noteTransport(t, 'publisher', (await publisher.sample()).transport);
     noteTransport(t, 'viewer', after.transport);
@@ -79,9 +83,11 @@ const gstreamerToChromium = (codec) => ({
     const server = await t.server();
     const source = await GstSource.open(t, `${server.url}/whip/interop`, codec);
     const viewer = await chromiumViewer(t, server.url);
+    await viewer.decoded(1, 15_000);
+    await noteParticipants(t, server, 'interop');
     const { after } = await measureDelivery(t, source, viewer, { seconds: t.seconds });
     noteTransport(t, 'viewer', after.transport);
-    t.figure('publisher', 'DTLS 1.2, RSA certificate');
+    t.figure('certificate of the publisher', 'RSA');
   },
 });
 
@@ -95,6 +101,7 @@ const libdatachannelViewer = {
     const browser = await t.chromium();
     const publisher = await Publisher.open(await browser.newPage(), server.url, { room: 'interop', codec: 'VP8' });
     const viewers = await startLdcViewers(t, `${server.url}/whep/interop`, 1);
+    await noteParticipants(t, server, 'interop');
     const before = await viewers.report();
     const sentBefore = await publisher.sample();
     await sleep(t.seconds * 1000);

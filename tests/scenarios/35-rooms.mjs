@@ -5,6 +5,8 @@ import { createServer } from 'node:http';
 import { dirname, join } from 'node:path';
 import { measureDelivery } from '../lib/delivery.mjs';
 import { Publisher, Viewer } from '../lib/peers.mjs';
+import { until } from '../lib/process.mjs';
+import { startLdcViewers } from '../lib/viewers.mjs';
 
 /** Another site: a blank page, and the client. @param {import('../lib/scenario.mjs').Context} t @returns {Promise<string>} */
 async function otherSite(t) {
@@ -67,4 +69,24 @@ const publisherReturns = {
   },
 };
 
-export const scenarios = [crossOrigin, publisherReturns];
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const vanished = {
+  name: 'vanished-viewer',
+  fullOnly: true,
+  timeoutS: 120,
+  run: async (t) => {
+    const server = await t.server();
+    const browser = await t.chromium();
+    await Publisher.open(await browser.newPage(), server.url, { room: 'gone', codec: 'VP8' });
+    const viewers = await startLdcViewers(t, `${server.url}/whep/gone`, 1);
+    const roles = async () => (await server.participants('gone')).map((one) => one.role).sort().join(' ');
+    t.check((await roles()) === 'publisher viewer', `in the room: ${await roles()}`);
+    // No DELETE, no DTLS close: consent to send expires (RFC 7675: 30 s).
+    process.kill(viewers.pid, 'SIGKILL');
+    const started = performance.now();
+    await until('The session of the vanished viewer ends', 60_000, async () => (await roles()) === 'publisher', 500);
+    t.figure('gone after s', (performance.now() - started) / 1000);
+  },
+};
+
+export const scenarios = [crossOrigin, publisherReturns, vanished];
