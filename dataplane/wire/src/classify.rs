@@ -1,0 +1,102 @@
+//! Which protocol a datagram on the one media port belongs to.
+
+use crate::{dtls, rtcp, rtp, stun};
+
+/// What a datagram is, by its first two bytes and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PacketKind {
+    /// STUN, first byte 0..=3 (RFC 7983 §7).
+    Stun = 0,
+    /// DTLS, first byte 20..=63.
+    Dtls = 1,
+    /// RTP or SRTP, first byte 128..=191.
+    Rtp = 2,
+    /// RTCP or SRTCP: as RTP, and the second byte is 192..=223 (RFC 5761 §4).
+    Rtcp = 3,
+    /// None of these, or too short to be what its first byte says.
+    Unknown = 4,
+}
+
+/// Smallest SRTCP packet prefix that identifies its sender: header and SSRC (RFC 3711 §3.4).
+const RTCP_MIN_LEN: usize = rtcp::HEADER_LEN + 4;
+
+/// Sorts a datagram by its first byte (RFC 7983 §7) and, for RTP and RTCP, its second (RFC 5761 §4).
+///
+/// Only the length of the fixed header is checked beyond that: a kind is a destination, not a
+/// verdict.
+#[inline]
+#[must_use]
+pub fn classify(data: &[u8]) -> PacketKind {
+    let [first, second, ..] = *data else {
+        return PacketKind::Unknown;
+    };
+    let (kind, min_len) = match first {
+        0..=3 => (PacketKind::Stun, stun::HEADER_LEN),
+        20..=31 => (PacketKind::Dtls, dtls::HEADER_LEN),
+        32..=63 => (PacketKind::Dtls, dtls::UNIFIED_MIN_LEN),
+        128..=191 if (192..=223).contains(&second) => (PacketKind::Rtcp, RTCP_MIN_LEN),
+        128..=191 => (PacketKind::Rtp, rtp::FIXED_HEADER_LEN),
+        _ => return PacketKind::Unknown,
+    };
+    if data.len() < min_len {
+        PacketKind::Unknown
+    } else {
+        kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_byte_ranges_follow_rfc_7983() {
+        let mut data = [0u8; 64];
+        data[1] = 0;
+        for first in 0..=255u8 {
+            data[0] = first;
+            let want = match first {
+                0..=3 => PacketKind::Stun,
+                20..=63 => PacketKind::Dtls,
+                128..=191 => PacketKind::Rtp,
+                _ => PacketKind::Unknown,
+            };
+            assert_eq!(classify(&data), want, "first byte {first}");
+        }
+    }
+
+    #[test]
+    fn second_byte_splits_rtcp_from_rtp() {
+        let mut data = [0x80u8; 64];
+        for second in 0..=255u8 {
+            data[1] = second;
+            let want = if (192..=223).contains(&second) {
+                PacketKind::Rtcp
+            } else {
+                PacketKind::Rtp
+            };
+            assert_eq!(classify(&data), want, "second byte {second}");
+        }
+    }
+
+    #[test]
+    fn one_byte_less_than_a_header_is_unknown() {
+        for (first, second, min_len, kind) in [
+            (0, 1, 20, PacketKind::Stun),
+            (22, 254, 13, PacketKind::Dtls),
+            (0x2f, 0, 18, PacketKind::Dtls),
+            (0x80, 96, 12, PacketKind::Rtp),
+            (0x80, 200, 8, PacketKind::Rtcp),
+        ] {
+            let mut data = std::vec![0u8; min_len];
+            data[0] = first;
+            data[1] = second;
+            assert_eq!(classify(&data), kind);
+            data.pop();
+            assert_eq!(classify(&data), PacketKind::Unknown);
+        }
+        assert_eq!(classify(&[]), PacketKind::Unknown);
+        assert_eq!(classify(&[0x80]), PacketKind::Unknown);
+    }
+}

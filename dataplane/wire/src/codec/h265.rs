@@ -1,0 +1,84 @@
+use crate::bytes::u8_at;
+
+/// Length in bytes of a NAL unit header.
+const NAL_HEADER_LEN: usize = 2;
+const VPS: u8 = 32;
+const SPS: u8 = 33;
+const AP: u8 = 48;
+const FU: u8 = 49;
+
+/// IRAP pictures are types 16 to 23 (ITU-T H.265 §7.4.2.2); 22 and 23 are reserved.
+fn starts_keyframe(nal_type: u8) -> bool {
+    matches!(nal_type, 16..=21 | VPS | SPS)
+}
+
+fn nal_type(header: u8) -> u8 {
+    (header >> 1) & 0x3f
+}
+
+/// A slice of an IRAP picture, a video or a sequence parameter set: as a single NAL unit, in an aggregation
+/// packet, or at the start of a fragmented unit (RFC 7798 §4.4). Without decoding order numbers, which
+/// WebRTC does not negotiate (`sprop-max-don-diff` is 0).
+#[must_use]
+pub fn keyframe(payload: &[u8]) -> bool {
+    let Some((header, rest)) = payload.split_first_chunk::<NAL_HEADER_LEN>() else {
+        return false;
+    };
+    let [first, _] = *header;
+    match nal_type(first) {
+        AP => aggregated(rest),
+        FU => u8_at(rest, 0).is_some_and(|fu| fu & 0x80 != 0 && starts_keyframe(fu & 0x3f)),
+        single => starts_keyframe(single),
+    }
+}
+
+/// NAL units, each behind its 16-bit size (RFC 7798 §4.4.2).
+fn aggregated(mut rest: &[u8]) -> bool {
+    while let Some((size, after)) = rest.split_first_chunk::<2>() {
+        let size = usize::from(u16::from_be_bytes(*size));
+        let Some((unit, after)) = after.split_at_checked(size) else {
+            return false;
+        };
+        if u8_at(unit, 0).is_some_and(|header| starts_keyframe(nal_type(header))) {
+            return true;
+        }
+        rest = after;
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn single_units() {
+        for (nal_type, want) in [
+            (1, false),
+            (15, false),
+            (16, true),
+            (19, true),
+            (21, true),
+            (22, false),
+            (33, true),
+        ] {
+            assert_eq!(keyframe(&[nal_type << 1, 1, 0]), want, "type {nal_type}");
+        }
+        assert!(keyframe(&[VPS << 1, 1]));
+        assert!(!keyframe(&[34 << 1, 1]), "PPS alone decodes nothing");
+        assert!(!keyframe(&[19 << 1]), "no full header");
+    }
+
+    #[test]
+    fn aggregated_and_fragmented() {
+        assert!(keyframe(&[AP << 1, 1, 0, 2, 34 << 1, 1, 0, 2, 20 << 1, 1]));
+        assert!(!keyframe(&[AP << 1, 1, 0, 2, 1 << 1, 1]));
+        assert!(
+            !keyframe(&[AP << 1, 1, 0, 9, 20 << 1, 1]),
+            "unit overruns the packet"
+        );
+        assert!(keyframe(&[FU << 1, 1, 0x80 | 19, 0]), "start");
+        assert!(!keyframe(&[FU << 1, 1, 19, 0]), "middle");
+        assert!(!keyframe(&[FU << 1, 1]));
+    }
+}
