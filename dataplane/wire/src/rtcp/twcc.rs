@@ -289,8 +289,8 @@ pub fn write(
         .next()
         .ok_or(WireError::BadValue)?;
     let reference = first_us / REFERENCE_US;
-    let plan = plan(arrivals, reference * TICKS_PER_REFERENCE, out.len())?;
-    let arrivals = arrivals.get(..plan.statuses).unwrap_or_default();
+    let statuses = plan(arrivals, reference * TICKS_PER_REFERENCE, out.len())?;
+    let arrivals = arrivals.get(..statuses).unwrap_or_default();
 
     let mut cursor = Cursor::new(out);
     build::feedback_header(
@@ -300,7 +300,7 @@ pub fn write(
         header.media_ssrc,
     )?;
     cursor.put_u16(header.base_sequence)?;
-    cursor.put_u16(low16(plan.statuses as u64))?;
+    cursor.put_u16(low16(statuses as u64))?;
     cursor.put(&low24(low32(reference)))?;
     cursor.put_u8(header.feedback_count)?;
 
@@ -319,10 +319,7 @@ pub fn write(
         previous = ticks;
     }
     let len = build::finish_padded(cursor)?;
-    Ok(Written {
-        len,
-        statuses: plan.statuses,
-    })
+    Ok(Written { len, statuses })
 }
 
 /// Ticks from `previous` to `now`, if a delta can say them.
@@ -333,12 +330,8 @@ fn delta(previous: u64, now: u64) -> Option<i16> {
 /// Bytes before the chunks: RTCP header, two SSRCs, eight bytes of fixed fields.
 const FIXED_LEN: usize = 4 + 8 + 8;
 
-struct Plan {
-    statuses: usize,
-}
-
 /// How many of `arrivals` fit into `room` bytes.
-fn plan(arrivals: &[Option<u64>], reference: u64, room: usize) -> Result<Plan, WireError> {
+fn plan(arrivals: &[Option<u64>], reference: u64, room: usize) -> Result<usize, WireError> {
     // No message is longer than its 16-bit length in words can say.
     let room = room.min(4 * (1 << 16)) & !3;
     let reachable = reachable(arrivals, reference);
@@ -347,13 +340,17 @@ fn plan(arrivals: &[Option<u64>], reference: u64, room: usize) -> Result<Plan, W
     let mut received = false;
     let mut statuses = 0;
     while let Some((_, chunk)) = symbols.next_chunk() {
-        if used + 2 + chunk.deltas_len > room {
+        let Some(left) = room.checked_sub(used + 2) else {
+            break;
+        };
+        if chunk.deltas_len > left {
             // The chunk is cut where its deltas no longer fit; it is then chosen anew, for fewer
             // statuses, and is still one chunk.
-            statuses += symbols.prefix_that_fits(chunk, room.saturating_sub(used + 2));
+            let cut = statuses + symbols.prefix_that_fits(chunk, left);
             received |= arrivals
-                .get(..statuses)
+                .get(statuses..cut)
                 .is_some_and(|a| a.iter().any(Option::is_some));
+            statuses = cut;
             break;
         }
         used += 2 + chunk.deltas_len;
@@ -361,7 +358,7 @@ fn plan(arrivals: &[Option<u64>], reference: u64, room: usize) -> Result<Plan, W
         statuses += chunk.len;
     }
     if received {
-        Ok(Plan { statuses })
+        Ok(statuses)
     } else {
         Err(WireError::BufferTooSmall)
     }
