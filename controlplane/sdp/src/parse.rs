@@ -180,6 +180,11 @@ fn media_section(
     let mut media = Media::new(MediaKind::parse(&raw.media), &raw.proto);
     media.port = raw.port;
     media.direction = defaults.0.direction;
+    if raw.fmt.trim().is_empty() {
+        return Err(SdpError::Syntax(
+            "an m-line names no format after its protocol".to_owned(),
+        ));
+    }
     if raw.proto.contains("RTP/") {
         payload_types(raw, &mut media)?;
     } else {

@@ -1,0 +1,10 @@
+//! Offers that real clients made, taken down from them, and what Ion answers.
+//! Hostnames and addresses in `tests/data` were replaced by documentation ones.
+
+mod common;
+mod fragment;
+mod limits;
+mod parse;
+mod properties;
+mod whep;
+mod whip;
