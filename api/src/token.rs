@@ -155,6 +155,11 @@ impl Keys {
         self.secrets.keys().map(String::as_str)
     }
 
+    /// Length of the shortest secret, in bytes.
+    pub fn shortest_secret_bytes(&self) -> Option<usize> {
+        self.secrets.values().map(|secret| secret.0.len()).min()
+    }
+
     /// The key that was added first, and its secret.
     pub fn first(&self) -> Option<(&str, &str)> {
         let key = self.first.as_deref()?;
@@ -199,6 +204,16 @@ impl Keys {
                 ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
                 _ => TokenError::Malformed,
             })
+    }
+}
+
+impl<K: Into<String>, S: Into<String>> FromIterator<(K, S)> for Keys {
+    fn from_iter<I: IntoIterator<Item = (K, S)>>(pairs: I) -> Self {
+        let mut keys = Self::default();
+        for (key, secret) in pairs {
+            keys.insert(key, secret);
+        }
+        keys
     }
 }
 

@@ -1,1 +1,146 @@
-fn main() {}
+//! `ion`: launcher and command line.
+
+#![expect(clippy::print_stdout, reason = "a command line prints its answers")]
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ion_api::token::Keys;
+use ion_controlplane::launcher::token::TokenArgs;
+use ion_controlplane::launcher::{self, client, process, status, token};
+use ion_controlplane::settings::{EX_CONFIG, Flags, Settings};
+
+/// A WebRTC SFU: publish over WHIP, play over WHEP.
+#[derive(Parser)]
+#[command(name = "ion", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start Ion and keep it running
+    Run {
+        /// Print a commented settings file with the defaults, and end
+        #[arg(long)]
+        print_default_config: bool,
+        #[command(flatten)]
+        flags: Box<Flags>,
+    },
+    /// Access tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// API keys, which tokens are signed with
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Show what a running Ion does
+    Status {
+        /// Server to ask [default: the one that the settings describe]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Token to ask with [default: one made with the first configured key]
+        #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true)]
+        token: Option<String>,
+        #[command(flatten)]
+        flags: Box<Flags>,
+    },
+    /// Become a child process of the launcher
+    #[command(name = "exec-child", hide = true)]
+    ExecChild {
+        launcher: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        program: Vec<OsString>,
+    },
+}
+
+#[derive(Subcommand)]
+enum TokenCommand {
+    /// Print a JWT to send as `Authorization: Bearer`
+    Create(Box<TokenArgs>),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Print a new key and secret as lines for ion.toml
+    Create,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run {
+            print_default_config: true,
+            ..
+        } => {
+            print!("{}", Settings::default_file());
+            ExitCode::SUCCESS
+        }
+        Command::Run { flags, .. } => match load(&flags) {
+            Ok(settings) => launcher::run(&settings, &flags),
+            Err(code) => code,
+        },
+        Command::Token(TokenCommand::Create(args)) => token_create(&args),
+        Command::Key(KeyCommand::Create) => answer(token::new_key()),
+        Command::Status { url, token, flags } => print_status(url.as_deref(), token, &flags),
+        Command::ExecChild { launcher, program } => {
+            eprintln!("ion: {}", process::exec_child(launcher, &program));
+            ExitCode::from(EX_CONFIG)
+        }
+    }
+}
+
+/// Loads the settings; says what is wrong with them.
+fn load(flags: &Flags) -> Result<Settings, ExitCode> {
+    let loaded = Settings::load(flags).map_err(|error| {
+        eprintln!("ion: {error}");
+        ExitCode::from(EX_CONFIG)
+    })?;
+    for warning in &loaded.warnings {
+        eprintln!("ion: warning: {warning}");
+    }
+    Ok(loaded.settings)
+}
+
+fn answer(result: Result<String, String>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("ion: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn token_create(args: &TokenArgs) -> ExitCode {
+    let keys = if args.key.is_some() {
+        Keys::default()
+    } else {
+        match load(&args.flags) {
+            Ok(settings) => settings.keys,
+            Err(code) => return code,
+        }
+    };
+    answer(token::create(args, &keys))
+}
+
+fn print_status(url: Option<&str>, token: Option<String>, flags: &Flags) -> ExitCode {
+    // Without settings that load, a URL and a token (or a server in dev mode) are enough.
+    let settings = match url {
+        Some(_) => Settings::load(flags).ok().map(|loaded| loaded.settings),
+        None => match load(flags) {
+            Ok(settings) => Some(settings),
+            Err(code) => return code,
+        },
+    };
+    let server = match (url, &settings) {
+        (Some(url), _) => client::parse_url(url),
+        (None, Some(settings)) => Ok(client::reachable(settings.http)),
+        (None, None) => Err("no server is known".to_owned()),
+    };
+    let token = token.or_else(|| token::for_status(&settings.as_ref()?.keys));
+    answer(server.and_then(|server| status::fetch(server, token.as_deref())))
+}

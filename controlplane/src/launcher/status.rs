@@ -1,0 +1,184 @@
+//! `ion status`: the server's state as a table for people.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use ion_api::model::{RoomList, Status};
+use serde::de::DeserializeOwned;
+
+use super::client;
+
+/// Fetches status and rooms and renders them.
+///
+/// # Errors
+/// A sentence for the user: the server cannot be reached, or refuses.
+pub fn fetch(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
+    let status: Status = fetch_json(server, "/v1/status", token)?;
+    let rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
+    Ok(render(&status, &rooms))
+}
+
+fn fetch_json<T: DeserializeOwned>(
+    server: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+) -> Result<T, String> {
+    let answer = client::get(server, path, token)
+        .map_err(|e| format!("cannot reach http://{server}{path}: {e}; is `ion run` running?"))?;
+    if answer.status != 200 {
+        let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let detail = problem["detail"].as_str().unwrap_or("no reason given");
+        return Err(format!(
+            "http://{server}{path} answers {}: {detail}",
+            answer.status
+        ));
+    }
+    serde_json::from_str(&answer.body).map_err(|e| format!("http://{server}{path}: {e}"))
+}
+
+/// The text of `ion status`.
+pub fn render(status: &Status, rooms: &RoomList) -> String {
+    let mut out = String::new();
+    let state = if status.ready { "ready" } else { "not ready" };
+    let plane = &status.dataplane;
+    let _ = writeln!(
+        out,
+        "Ion {}, {state}, up {}; dataplane pid {}, up {}, io {}, media {}",
+        status.version,
+        age(status.uptime_s),
+        plane.pid,
+        age(plane.uptime_s),
+        plane.io,
+        plane.media.join(" ")
+    );
+    let workers = status.workers.iter().map(|w| {
+        vec![
+            w.worker.to_string(),
+            w.transports.to_string(),
+            w.received_packets.to_string(),
+            w.sent_packets.to_string(),
+            w.dropped_packets.to_string(),
+            rate(w.received_bps),
+            rate(w.sent_bps),
+        ]
+    });
+    let heads = [
+        "WORKER",
+        "TRANSPORTS",
+        "RECEIVED",
+        "SENT",
+        "DROPPED",
+        "IN",
+        "OUT",
+    ];
+    table(&mut out, &heads, workers.collect());
+    let tables = status
+        .tables
+        .iter()
+        .map(|t| vec![t.table.clone(), t.used.to_string(), t.capacity.to_string()]);
+    table(&mut out, &["TABLE", "ROWS", "OF"], tables.collect());
+    let rooms = rooms.rooms.iter().map(|r| {
+        vec![
+            r.name.clone(),
+            r.publishers.to_string(),
+            r.viewers.to_string(),
+            r.tracks.to_string(),
+            rate(r.received_bps),
+            rate(r.sent_bps),
+        ]
+    });
+    table(
+        &mut out,
+        &["ROOM", "PUBLISHERS", "VIEWERS", "TRACKS", "IN", "OUT"],
+        rooms.collect(),
+    );
+    out
+}
+
+/// First column to the left, the others to the right.
+fn table(out: &mut String, heads: &[&str], rows: Vec<Vec<String>>) {
+    if rows.is_empty() {
+        return;
+    }
+    let widths: Vec<usize> = (0..heads.len())
+        .map(|c| {
+            rows.iter()
+                .map(|row| row[c].len())
+                .max()
+                .unwrap_or(0)
+                .max(heads[c].len())
+        })
+        .collect();
+    out.push('\n');
+    let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+    for row in std::iter::once(heads).chain(rows) {
+        let mut line = format!("{:<w$}", row[0], w = widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            let _ = write!(line, "  {cell:>width$}");
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn rate(bps: u64) -> String {
+    match bps {
+        0..1_000 => format!("{bps} bit/s"),
+        1_000..1_000_000 => format!("{} kbit/s", bps / 1_000),
+        _ => format!("{}.{} Mbit/s", bps / 1_000_000, bps % 1_000_000 / 100_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ion_api::model::{DataplaneStatus, RoomInfo, WorkerStatus};
+
+    #[test]
+    fn columns_line_up() {
+        let status = Status {
+            version: "0.1.0".into(),
+            uptime_s: 61,
+            ready: true,
+            dataplane: DataplaneStatus {
+                pid: 7,
+                uptime_s: 7300,
+                io: "uring".into(),
+                media: vec!["0.0.0.0:7882".into()],
+            },
+            workers: vec![WorkerStatus {
+                transports: 12,
+                sent_bps: 2_560_000,
+                ..Default::default()
+            }],
+            ..Status::default()
+        };
+        let room = |name: &str, viewers| RoomInfo {
+            name: name.into(),
+            viewers,
+            ..Default::default()
+        };
+        let rooms = RoomList {
+            rooms: vec![room("lobby", 2), room("a-longer-name", 1000)],
+        };
+        let expected = "\
+Ion 0.1.0, ready, up 1 min; dataplane pid 7, up 2 h 1 min, io uring, media 0.0.0.0:7882
+
+WORKER  TRANSPORTS  RECEIVED  SENT  DROPPED       IN         OUT
+0               12         0     0        0  0 bit/s  2.5 Mbit/s
+
+ROOM           PUBLISHERS  VIEWERS  TRACKS       IN      OUT
+lobby                   0        2       0  0 bit/s  0 bit/s
+a-longer-name           0     1000       0  0 bit/s  0 bit/s
+";
+        assert_eq!(render(&status, &rooms), expected);
+    }
+}
