@@ -1,0 +1,126 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+const HEADER: usize = size_of::<libc::cmsghdr>();
+const ALIGN: usize = size_of::<usize>();
+// `cmsghdr` is a length, a level and a type, in this order, without holes.
+const _: () = assert!(HEADER == size_of::<usize>() + 8 && HEADER.is_multiple_of(ALIGN));
+
+/// What a message of `len` bytes takes.
+const fn space(len: usize) -> usize {
+    HEADER + len.next_multiple_of(ALIGN)
+}
+
+const PKTINFO_V4: usize = size_of::<libc::in_pktinfo>();
+const PKTINFO_V6: usize = size_of::<libc::in6_pktinfo>();
+/// `in_pktinfo` is: interface index, the local address (`ipi_spec_dst`), the header's.
+const V4_SPEC_DST: usize = 4;
+
+/// What one datagram's received control messages take at most, aligned.
+pub(crate) const RECEIVE_SPACE: usize = space(PKTINFO_V6).next_multiple_of(16);
+const SEND_SPACE: usize = space(PKTINFO_V6) + space(size_of::<u16>());
+
+/// The control messages of one send.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub(crate) struct SendControl {
+    bytes: [u8; SEND_SPACE],
+    len: usize,
+}
+
+impl SendControl {
+    pub(crate) const NONE: Self = Self {
+        bytes: [0; SEND_SPACE],
+        len: 0,
+    };
+
+    /// Messages that choose the source address, unless it is unspecified, and the
+    /// segment size, unless there is but one datagram.
+    pub(crate) fn new(source: IpAddr, segment: Option<u16>) -> Self {
+        let mut control = Self::NONE;
+        if !source.is_unspecified() {
+            match source {
+                IpAddr::V4(ip) => {
+                    let mut info = [0; PKTINFO_V4];
+                    info[V4_SPEC_DST..V4_SPEC_DST + 4].copy_from_slice(&ip.octets());
+                    control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
+                }
+                IpAddr::V6(ip) => {
+                    let mut info = [0; PKTINFO_V6];
+                    info[..16].copy_from_slice(&ip.octets());
+                    control.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
+                }
+            }
+        }
+        if let Some(segment) = segment {
+            control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+        }
+        control
+    }
+
+    fn push(&mut self, level: i32, kind: i32, data: &[u8]) {
+        let start = self.len;
+        let (message, _) = self.bytes[start..].split_at_mut(space(data.len()));
+        message[..8].copy_from_slice(&(HEADER + data.len()).to_ne_bytes());
+        message[8..12].copy_from_slice(&level.to_ne_bytes());
+        message[12..16].copy_from_slice(&kind.to_ne_bytes());
+        message[HEADER..HEADER + data.len()].copy_from_slice(data);
+        self.len += space(data.len());
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.bytes.as_ptr()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+/// The address of ours that a datagram came to.
+pub(crate) fn local_address(mut control: &[u8]) -> Option<IpAddr> {
+    loop {
+        let len = usize::from_ne_bytes(*control.first_chunk()?);
+        let level = i32::from_ne_bytes(*control.get(8..)?.first_chunk()?);
+        let kind = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
+        let data = control.get(HEADER..len)?;
+        match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let ip: [u8; 4] = *data.get(V4_SPEC_DST..)?.first_chunk()?;
+                return Some(Ipv4Addr::from(ip).into());
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let ip: [u8; 16] = *data.first_chunk()?;
+                return Some(Ipv6Addr::from(ip).into());
+            }
+            _ => control = control.get(len.next_multiple_of(ALIGN)..)?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_source_is_found_behind_other_messages() {
+        for ip in ["127.0.0.2", "2001:db8::7"] {
+            let ip: IpAddr = ip.parse().unwrap();
+            let mut control = SendControl::NONE;
+            control.push(libc::SOL_UDP, libc::UDP_GRO, &[1, 2, 3, 4]);
+            let pktinfo = SendControl::new(ip, None);
+            let mut bytes = control.bytes[..control.len].to_vec();
+            bytes.extend(&pktinfo.bytes[..pktinfo.len]);
+            assert_eq!(local_address(&bytes), Some(ip));
+            assert_eq!(local_address(&bytes[..bytes.len() - 16]), None, "cut");
+        }
+    }
+
+    #[test]
+    fn lengths_that_lie_are_no_panic_and_no_endless_loop() {
+        for len in [0, 1, 15, 16, 17, usize::MAX - 6, usize::MAX] {
+            let mut bytes = [0_u8; 64];
+            bytes[..8].copy_from_slice(&len.to_ne_bytes());
+            assert_eq!(local_address(&bytes), None);
+        }
+    }
+}
