@@ -1,1 +1,56 @@
-//! SRTP and SRTCP transforms over aws-lc-rs.
+//! SRTP and SRTCP transforms over `aws-lc-rs` (RFC 3711, RFC 7714), keyed by DTLS (RFC 5764).
+//!
+//! An [`Opener`] or [`Sealer`] holds the session keys of one direction of one transport and nothing else: what
+//! is known of a stream (rollover counter, replay window) lives with the caller, as plain [`RxIndex`] and
+//! [`RtcpRx`] values and as the 48-bit index handed to the sealer. Both belong to the worker that
+//! owns the transport.
+//!
+//! It is not a key exchange, parses no RTP header (the caller has, and says where the payload begins),
+//! knows no MKI, no key derivation rate but zero, and no unencrypted or unauthenticated SRTP.
+//!
+//! Invariants:
+//! - **State follows authentication.** Receive state changes only in the call that returns `Ok`, so a
+//!   forged packet moves neither rollover counter nor window, whatever its sequence number.
+//! - **No allocation per packet**, for any profile; a test counts them.
+//! - **Bad input never panics.** Lengths are checked before anything is computed from them.
+//! - **A nonce is used once** is the *caller's* invariant: never seal two different packets with the same
+//!   SSRC and index. Retransmissions as RTX have an SSRC and numbers of their own; a resent
+//!   plain packet must be sealed from identical bytes.
+
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)
+)]
+
+/// Master keys and how DTLS exports them.
+pub mod keys;
+/// Removing the protection from received packets.
+pub mod opener;
+/// Protection profiles and their sizes.
+pub mod profile;
+/// Rollover counter and replay windows.
+pub mod replay;
+/// Protecting packets to be sent.
+pub mod sealer;
+
+mod cipher;
+mod error;
+mod kdf;
+
+pub use error::SrtpError;
+pub use keys::{KeyingMaterial, MasterKey};
+pub use opener::Opener;
+pub use profile::Profile;
+pub use replay::{RtcpRx, RxIndex};
+pub use sealer::Sealer;
+
+/// Length in bytes of an RTP header without CSRCs and extensions.
+const RTP_HEADER_LEN: usize = 12;
+/// Bytes of an RTCP packet that stay in clear: header and sender SSRC.
+const RTCP_CLEAR_LEN: usize = 8;
+/// Length in bytes of the word of E bit and SRTCP index.
+const RTCP_INDEX_LEN: usize = 4;
+/// The E bit of that word.
+const RTCP_E_BIT: u32 = 1 << 31;
