@@ -127,7 +127,7 @@ impl Transport {
             );
         }
         let mut candidates = Vec::new();
-        let with_tagged = |media: &&&Media| std::ptr::eq(**media, *tagged) || !in_bundle(*media);
+        let with_tagged = |media: &&&Media| std::ptr::eq(**media, *tagged) || !in_bundle(media);
         for candidate in used
             .iter()
             .filter(with_tagged)

@@ -23,11 +23,7 @@ pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
         let value = value_of(attribute);
         match attribute.attribute.as_str() {
             "ice-lite" => ice_lite = true,
-            "ice-options" => {
-                // Words are joined by spaces (RFC 8839, section 5.6); libdatachannel writes commas.
-                let words = value.split([' ', ',']).filter(|word| !word.is_empty());
-                ice_options = words.take(8).map(str::to_owned).collect();
-            }
+            "ice-options" => ice_options = ice_option_words(value),
             "extmap-allow-mixed" => extmap_allow_mixed = true,
             "extmap" => extensions.extend(extension(value)?),
             "group" => bundles.extend(bundle(value)?),
@@ -35,6 +31,16 @@ pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
                 transport_attribute(&mut defaults.0, name, value)?;
             }
         }
+    }
+
+    // Options are of the session; Chromium repeats them in every section instead.
+    if ice_options.is_empty() {
+        let lines = raw.medias.iter().flat_map(|section| &section.attributes);
+        let mut options = lines.filter(|attribute| attribute.attribute == "ice-options");
+        ice_options = options
+            .next()
+            .map(|first| ice_option_words(value_of(first)))
+            .unwrap_or_default();
     }
 
     let mut mixed_sections = 0;
@@ -61,6 +67,12 @@ pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
         extmap_allow_mixed,
         media,
     })
+}
+
+/// Words joined by spaces (RFC 8839, section 5.6); libdatachannel writes commas.
+fn ice_option_words(value: &str) -> Vec<String> {
+    let words = value.split([' ', ',']).filter(|word| !word.is_empty());
+    words.take(8).map(str::to_owned).collect()
 }
 
 fn excerpt_long(text: &str) -> String {

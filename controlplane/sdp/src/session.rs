@@ -16,7 +16,7 @@ pub struct SessionDescription {
     pub bundles: Vec<Vec<Mid>>,
     /// `a=ice-lite`.
     pub ice_lite: bool,
-    /// Session-level `a=ice-options`, each word.
+    /// `a=ice-options`, each word.
     pub ice_options: Vec<String>,
     /// `a=extmap-allow-mixed`, at session level or in every section.
     pub extmap_allow_mixed: bool,
