@@ -1,13 +1,26 @@
+use crate::configure::Children;
+use crate::encoding::Encoding;
+use crate::limits::{NACK_BATCH, TWCC_REPORTED};
 use crate::output::Output;
 use crate::peer::PeerMessage;
+use crate::pool::Pool;
+use crate::subscription::Subscriber;
 use crate::time::Micros;
-use ion_tables::WorkerTables;
+use crate::timers::{TimerKind, Timers};
+use crate::transport::Transport;
+use ion_tables::{
+    DropReason, Encoding as EncodingRow, EncodingCounters, Event, RowKind, RowLink,
+    Subscription as SubscriptionRow, SubscriptionCounters, TrackConfig, Transport as TransportRow,
+    TransportCounters, WorkerTables,
+};
+use ion_wire::{PacketKind, classify};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// What an engine is made with.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Packets of packet memory at most (1.6 KiB each).
+    /// Packets of packet memory at most (1.7 KiB each).
     pub packets: usize,
     /// NTP time, 32.32, at [`Micros`] zero.
     pub ntp_zero: u64,
@@ -25,24 +38,94 @@ impl Default for EngineConfig {
     }
 }
 
+/// Where datagrams of an address belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) transport: u32,
+    pub(crate) worker: u16,
+}
+
+/// A published source, as far as this worker needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Track {
+    pub(crate) link: RowLink,
+    pub(crate) config: TrackConfig,
+}
+
 /// The forwarding engine of one worker.
+///
+/// The path of a packet: [`ingest`](Self::ingest) → `ingest_rtp` → `demux` →
+/// `accept_media` or `accept_rtx` → `publish` → [`flush`](Self::flush) → `fan_out` →
+/// `Subscriber::admit` → `send_media`.
 pub struct Engine {
-    tables: WorkerTables,
-    config: EngineConfig,
+    pub(crate) tables: WorkerTables,
+    pub(crate) worker: u16,
+    pub(crate) config: EngineConfig,
+    pub(crate) pool: Pool,
+    pub(crate) timers: Timers,
+    pub(crate) routes: HashMap<SocketAddr, Route>,
+    /// The address that each transport row has in `routes`.
+    pub(crate) addresses: Vec<Option<SocketAddr>>,
+    pub(crate) transports: Vec<Option<Box<Transport>>>,
+    pub(crate) tracks: Vec<Option<Box<Track>>>,
+    pub(crate) encodings: Vec<Option<Box<Encoding>>>,
+    pub(crate) subscriptions: Vec<Option<Box<Subscriber>>>,
+    pub(crate) children: Children,
+    /// Encodings with packets to fan out.
+    pub(crate) dirty: Vec<u32>,
+    /// Encodings whose receiver's state is to be stored.
+    pub(crate) touched: Vec<u32>,
+    /// Subscriptions whose first sender report is due.
+    pub(crate) unreported: Vec<u32>,
+    /// Where the search for packets to evict goes on.
+    pub(crate) evict_at: usize,
+    /// The first scan of the tables has been made.
+    pub(crate) scanned: bool,
+    pub(crate) scratch: Box<Scratch>,
+}
+
+/// Memory for messages under construction.
+pub(crate) struct Scratch {
+    pub(crate) rtcp: [u8; crate::limits::PACKET_BYTES],
+    pub(crate) arrivals: [Option<u64>; TWCC_REPORTED],
+    pub(crate) missing: [u64; NACK_BATCH],
+}
+
+fn none<T>(len: u32) -> Vec<Option<T>> {
+    std::iter::repeat_with(|| None).take(len as usize).collect()
 }
 
 impl Engine {
     /// An engine that knows no rows yet. The first [`configure`](Self::configure)
     /// reads all that are live, so that a restarted worker goes on.
     pub fn new(config: EngineConfig, tables: WorkerTables) -> Self {
-        Self { tables, config }
-    }
-
-    /// Takes in what the control plane announced. Allocates; call it when the
-    /// command ring is not empty, between batches.
-    pub fn configure(&mut self, now: Micros) {
-        let _ = (now, &self.config);
-        while self.tables.commands().take().is_some() {}
+        let capacities = tables.tables().capacities();
+        let worker = u16::try_from(tables.worker()).unwrap_or(u16::MAX);
+        let rows = capacities.transports.max(capacities.encodings);
+        Self {
+            worker,
+            pool: Pool::new(worker, config.packets),
+            timers: Timers::new(rows),
+            routes: HashMap::new(),
+            addresses: none(capacities.transports),
+            transports: none(capacities.transports),
+            tracks: none(capacities.tracks),
+            encodings: none(capacities.encodings),
+            subscriptions: none(capacities.subscriptions),
+            children: Children::new(&capacities),
+            dirty: Vec::with_capacity(capacities.encodings as usize),
+            touched: Vec::with_capacity(capacities.encodings as usize),
+            unreported: Vec::with_capacity(64),
+            evict_at: 0,
+            scanned: false,
+            scratch: Box::new(Scratch {
+                rtcp: [0; crate::limits::PACKET_BYTES],
+                arrivals: [None; TWCC_REPORTED],
+                missing: [0; NACK_BATCH],
+            }),
+            tables,
+            config,
+        }
     }
 
     /// One received datagram: SRTP or SRTCP as it came from the socket.
@@ -54,7 +137,59 @@ impl Engine {
         datagram: &[u8],
         out: &mut O,
     ) {
-        let _ = (now, remote, local, datagram, out);
+        let counters = self.tables.counters();
+        counters.packets_received.add(1);
+        counters.bytes_received.add(datagram.len() as u64);
+        let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        match self.routes.get(&remote).copied() {
+            None => self.drop_packet(DropReason::UnknownAddress),
+            Some(route) if route.worker == self.worker => {
+                self.dispatch(now, route.transport, datagram, out);
+            }
+            Some(route) => self.hand_over(now, route.worker, remote, local, datagram, out),
+        }
+    }
+
+    /// A datagram of one of our own transports.
+    fn dispatch<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        transport: u32,
+        datagram: &[u8],
+        out: &mut O,
+    ) {
+        match classify(datagram) {
+            PacketKind::Rtp => self.ingest_rtp(now, transport, datagram, out),
+            PacketKind::Rtcp => self.ingest_rtcp(now, transport, datagram, out),
+            _ => self.drop_of(transport, DropReason::NotMedia),
+        }
+    }
+
+    fn hand_over<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        worker: u16,
+        remote: SocketAddr,
+        local: IpAddr,
+        datagram: &[u8],
+        out: &mut O,
+    ) {
+        let Some(slot) = self.take_packet(now) else {
+            return self.drop_packet(DropReason::NoBuffer);
+        };
+        let fits = self.pool.fill(slot).is_some_and(|packet| {
+            (packet.remote, packet.local) = (remote, local);
+            packet.set_datagram(datagram)
+        });
+        if let Some(packet) = self.pool.share(slot).filter(|_| fits) {
+            match out.to_worker(usize::from(worker), PeerMessage::Datagram(packet)) {
+                Ok(()) => self.tables.counters().handed_over.add(1),
+                Err(_) => self.drop_packet(DropReason::PeerRingFull),
+            }
+        } else {
+            self.drop_packet(DropReason::Truncated);
+        }
+        self.pool.put_back(slot);
     }
 
     /// One message of another worker.
@@ -64,22 +199,148 @@ impl Engine {
         message: PeerMessage,
         out: &mut O,
     ) {
-        let _ = (now, message, out);
+        match message {
+            PeerMessage::Packet(packet) => {
+                self.tables.counters().packets_crossed_in.add(1);
+                self.enqueue(now, packet, out);
+            }
+            PeerMessage::Keyframe { encoding } => self.want_keyframe(now, encoding),
+            PeerMessage::SenderReport { encoding, mapping } => self.set_mapping(encoding, mapping),
+            PeerMessage::Datagram(packet) => {
+                // Handed over once only: rows that change meanwhile must not send it in circles.
+                match self.routes.get(&packet.remote).copied() {
+                    Some(route) if route.worker == self.worker => {
+                        self.dispatch(now, route.transport, packet.datagram(), out);
+                    }
+                    _ => self.drop_packet(DropReason::UnknownAddress),
+                }
+            }
+        }
     }
 
     /// The end of a batch of datagrams and messages: fans out what came. After this
     /// the owner sends what is in the batch.
     pub fn flush<O: Output<Message = PeerMessage>>(&mut self, now: Micros, out: &mut O) {
-        let _ = (now, out);
+        while let Some(encoding) = self.dirty.pop() {
+            self.fan_out(now, encoding, out);
+        }
+        self.store_touched();
+        while let Some(subscription) = self.unreported.pop() {
+            self.send_first_report(now, subscription, out);
+        }
+        self.pool.prepare();
+        let counters = self.tables.counters();
+        counters.buffers_used.set(self.pool.used() as u64);
+        counters.buffers_total.set(self.pool.total() as u64);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is next due, if ever.
     pub fn next_timeout(&self) -> Option<Micros> {
-        None
+        self.timers.next()
     }
 
     /// Does what is due: feedback, reports, requests again. Followed by sending the batch.
     pub fn handle_timeout<O: Output<Message = PeerMessage>>(&mut self, now: Micros, out: &mut O) {
-        let _ = (now, out);
+        while let Some(mut list) = self.timers.begin(now) {
+            while let Some((kind, row)) = self.timers.step(&mut list) {
+                match kind {
+                    TimerKind::Report => self.report(now, row, out),
+                    TimerKind::Feedback => self.send_feedback(now, row, out),
+                    TimerKind::Nack => self.send_nacks(now, row, out),
+                    TimerKind::Keyframe => self.request_keyframe(now, row, out),
+                    TimerKind::Upkeep => self.upkeep(now, row),
+                }
+            }
+        }
+    }
+
+    /// Packets of packet memory that are in use: kept in histories, or held by other
+    /// workers. Settles what others have given back; for tests and inspection.
+    pub fn packets_in_use(&mut self) -> usize {
+        self.pool.settle()
+    }
+
+    /// Our NTP time, 32.32.
+    pub(crate) fn ntp(&self, now: Micros) -> u64 {
+        self.config
+            .ntp_zero
+            .wrapping_add(crate::clock::us_to_ntp(now.0))
+    }
+
+    /// Counts a packet dropped.
+    pub(crate) fn drop_packet(&self, reason: DropReason) {
+        self.tables.counters().drop_packets(reason, 1);
+    }
+
+    /// Counts a packet from or for a transport dropped.
+    pub(crate) fn drop_of(&self, transport: u32, reason: DropReason) {
+        self.drop_packet(reason);
+        if let Some(counters) = self.transport_counters(transport) {
+            counters.dropped.add(1);
+        }
+    }
+
+    pub(crate) fn transport_counters(&self, row: u32) -> Option<&TransportCounters> {
+        self.tables.tables().counters::<TransportRow>(row)
+    }
+
+    pub(crate) fn encoding_counters(&self, row: u32) -> Option<&EncodingCounters> {
+        self.tables.tables().counters::<EncodingRow>(row)
+    }
+
+    pub(crate) fn subscription_counters(&self, row: u32) -> Option<&SubscriptionCounters> {
+        self.tables.tables().counters::<SubscriptionRow>(row)
+    }
+
+    pub(crate) fn event(
+        &self,
+        now: Micros,
+        kind: ion_tables::EventKind,
+        table: RowKind,
+        row: RowLink,
+        value: u64,
+    ) {
+        self.tables.events().push(&Event {
+            kind,
+            table,
+            row,
+            value,
+            at_us: now.0,
+        });
+    }
+
+    /// The encoding of a link, if this worker knows it and the link is not stale.
+    pub(crate) fn encoding(&mut self, link: RowLink) -> Option<&mut Encoding> {
+        self.encodings
+            .get_mut(link.row as usize)?
+            .as_deref_mut()
+            .filter(|encoding| encoding.link == link)
+    }
+
+    /// A packet to fill; packets of the histories are given up for it if there is no
+    /// other.
+    pub(crate) fn take_packet(&mut self, now: Micros) -> Option<u32> {
+        if let Some(slot) = self.pool.take() {
+            return Some(slot);
+        }
+        const LOOKS: usize = 8;
+        const EVICTED: usize = 32;
+        for _ in 0..LOOKS.min(self.children.feeds.len()) {
+            self.evict_at = (self.evict_at + 1) % self.children.feeds.len();
+            let row = self.children.feeds[self.evict_at];
+            let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+                continue;
+            };
+            let Some(feed) = encoding.feed.as_deref_mut() else {
+                continue;
+            };
+            let pool = &mut self.pool;
+            feed.history
+                .expire(now + 1, EVICTED, |packet| pool.release(packet));
+            if let Some(slot) = self.pool.take() {
+                return Some(slot);
+            }
+        }
+        None
     }
 }

@@ -7,20 +7,42 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+/// Wallclocks of publishers, and how RTP timestamps relate to ours.
+pub mod clock;
+mod configure;
+mod counters;
+mod encoding;
 /// The engine: what goes in, and what is done with it.
 pub mod engine;
+mod fanout;
+mod history;
+mod ingress;
+mod keyframe;
 /// Every limit.
 pub mod limits;
+mod nack;
 /// Where the engine's results go: transmit memory and other workers.
 pub mod output;
 /// One packet of packet memory.
 pub mod packet;
 /// What workers tell each other.
 pub mod peer;
+mod pool;
+mod positions;
+mod reception;
+mod report;
+mod retransmit;
+mod rtcp_in;
+mod subscription;
 /// Points in time, as the engine is told them.
 pub mod time;
+mod timers;
 /// Transmit memory: datagrams laid out so that runs to one viewer are one GSO send.
 pub mod transmit;
+mod transport;
+mod twcc;
+mod upkeep;
+mod window;
 
 pub use engine::{Engine, EngineConfig};
 pub use output::Output;

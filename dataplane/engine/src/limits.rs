@@ -22,14 +22,16 @@ pub const PENDING: usize = 256;
 
 /// SSRCs that one transport may send with.
 pub const STREAMS_PER_TRANSPORT: usize = 32;
+/// SSRCs that one transport may send RTCP with: a sender each, and one for reports.
+pub const RTCP_SENDERS: usize = 64;
 /// An encoding may change its SSRC this often, microseconds.
 pub const REBIND_INTERVAL_US: u64 = 500_000;
 /// SSRCs that one transport may ever have been sent with.
 pub const SSRCS_SENT: usize = 4_096;
 /// Sequence numbers, by which reordered packets are told from duplicates; whole words.
-pub const RECEIVE_WINDOW: u64 = 2_048;
+pub const RECEIVE_WINDOW: usize = 2_048;
 /// The same on the sending side: a sequence number is never used twice for two packets.
-pub const SEND_WINDOW: u64 = 2_048;
+pub const SEND_WINDOW: usize = 2_048;
 /// Padding-only packets that are remembered so that viewers see no gap.
 pub const SKIPPED: usize = 64;
 /// Changes of source that are remembered to answer NACKs from before them.
@@ -73,13 +75,21 @@ pub const RTX_REPEAT_MIN_US: u64 = 25_000;
 pub const RTX_REMEMBERED: usize = 256;
 
 /// Arrivals that one transport remembers for transport-wide feedback; a power of two.
-pub const TWCC_WINDOW: u64 = 2_048;
+pub const TWCC_WINDOW: usize = 2_048;
 /// Feedback is sent this often at most, microseconds ...
 pub const TWCC_MIN_US: u64 = 50_000;
 /// ... and this often at least, while packets come.
 pub const TWCC_MAX_US: u64 = 100_000;
 /// Packets reported in one feedback message.
 pub const TWCC_REPORTED: usize = 400;
+
+/// Feedback messages sent in one go.
+pub const TWCC_MESSAGES: usize = 8;
+/// A publisher that adapts by REMB only is told so many times, as a fraction, what it
+/// sends: room to grow, with its own loss as the bound ...
+pub const REMB_FACTOR: (u64, u64) = (3, 2);
+/// ... and never less than this, bits per second.
+pub const REMB_FLOOR_BPS: u64 = 3_000_000;
 
 /// Sender and receiver reports are sent this often, microseconds.
 pub const REPORT_INTERVAL_US: u64 = 1_000_000;
@@ -97,7 +107,7 @@ pub const CLOCK_STEP_US: i64 = 1_000_000;
 /// Resolution of the timers, microseconds.
 pub const TICK_US: u64 = 5_000;
 /// Ticks that a timer may lie in the future.
-pub const WHEEL_SLOTS: u64 = 256;
+pub const WHEEL_SLOTS: usize = 256;
 
 const _: () = {
     assert!(MAX_DATAGRAM <= PACKET_BYTES);
@@ -106,12 +116,12 @@ const _: () = {
     assert!(RTX_REMEMBERED.is_power_of_two() && TWCC_WINDOW.is_power_of_two());
     assert!(RECEIVE_WINDOW.is_multiple_of(64) && SEND_WINDOW.is_multiple_of(64));
     // A NACK must be answerable as long as its packet is in the history.
-    assert!(SEND_WINDOW >= HISTORY_VIDEO as u64);
+    assert!(SEND_WINDOW >= HISTORY_VIDEO);
     // What may be missing must be inside the window that tells duplicates.
-    assert!(MISSING as u64 <= RECEIVE_WINDOW / 2);
-    assert!(TWCC_REPORTED as u64 <= TWCC_WINDOW / 2);
+    assert!(MISSING <= RECEIVE_WINDOW / 2);
+    assert!(TWCC_REPORTED <= TWCC_WINDOW / 2);
     // Every timer fits the wheel.
-    assert!(REPORT_INTERVAL_US < TICK_US * (WHEEL_SLOTS - 1));
-    assert!(KEYFRAME_RETRY_US < TICK_US * (WHEEL_SLOTS - 1));
+    assert!(REPORT_INTERVAL_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
+    assert!(KEYFRAME_RETRY_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
     assert!(TWCC_MIN_US <= TWCC_MAX_US && NACK_INTERVAL_MIN_US >= TICK_US);
 };

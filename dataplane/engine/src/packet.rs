@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 pub struct Packet {
     /// Slot in the pool of the worker that made it.
     pub(crate) slot: u32,
+    /// That worker.
+    pub(crate) home: u16,
     /// The encoding it belongs to.
     pub(crate) encoding: RowLink,
     /// Place in the encoding's stream: sequence number extended over wraps, changes
@@ -56,9 +58,10 @@ impl ExtensionSpans {
 }
 
 impl Packet {
-    pub(crate) fn empty(slot: u32) -> Self {
+    pub(crate) fn empty(slot: u32, home: u16) -> Self {
         Self {
             slot,
+            home,
             encoding: RowLink::default(),
             position: 0,
             arrival: Micros(0),
@@ -88,6 +91,19 @@ impl Packet {
     /// The value of a header extension.
     pub(crate) fn extension(&self, kind: ExtensionKind) -> Option<&[u8]> {
         self.extensions.get(kind, &self.buffer)
+    }
+
+    /// Keeps a datagram as it came, to be handed over. False if it does not fit.
+    pub(crate) fn set_datagram(&mut self, datagram: &[u8]) -> bool {
+        let (Some(buffer), Ok(len)) = (
+            self.buffer.get_mut(..datagram.len()),
+            u16::try_from(datagram.len()),
+        ) else {
+            return false;
+        };
+        buffer.copy_from_slice(datagram);
+        self.datagram_len = len;
+        true
     }
 
     /// The datagram, if this is one that is handed over as it came.

@@ -1,3 +1,4 @@
+use crate::clock::ClockMapping;
 use crate::packet::Packet;
 use ion_tables::RowLink;
 use std::sync::Arc;
@@ -19,12 +20,8 @@ pub enum PeerMessage {
     SenderReport {
         /// The encoding.
         encoding: RowLink,
-        /// SSRC at the publisher that this holds for.
-        ssrc: u32,
-        /// Our NTP time, 32.32, ...
-        ntp: u64,
-        /// ... and the RTP timestamp of that moment.
-        rtp: u32,
+        /// The relation.
+        mapping: ClockMapping,
     },
     /// A datagram that arrived here and belongs to a transport over there.
     Datagram(Arc<Packet>),

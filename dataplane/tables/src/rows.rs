@@ -134,7 +134,7 @@ pub struct TransportConfig {
     pub extensions: ExtensionMap,
     /// [`TransportConfig::TRANSPORT_CC_OUT`] and the like.
     pub flags: u32,
-    /// Upper bound of a sent datagram's UDP payload, bytes; 0 is 1,200.
+    /// Upper bound of a sent datagram's UDP payload, bytes; 0 is what an Ethernet frame holds.
     pub max_datagram: u32,
     /// CNAME of the sender reports sent on this transport.
     pub cname: Text<23>,
@@ -355,6 +355,9 @@ pub struct EncodingState {
     pub sr_rtp: u32,
     /// Zero.
     pub reserved: u32,
+    /// Place in the encoding's stream less index: the stream runs on over changes of
+    /// SSRC and leaves out padding-only packets.
+    pub position_offset: i64,
 }
 
 /// Counters of an encoding.
@@ -448,7 +451,8 @@ pub struct SubscriptionState {
     pub srtp_next: u64,
     /// The same of the retransmission SSRC.
     pub rtx_srtp_next: u64,
-    /// Outgoing minus incoming extended sequence number of that encoding.
+    /// Outgoing SRTP index less the place in that encoding's stream
+    /// ([`EncodingState::position_offset`]).
     pub sequence_offset: i64,
     /// Outgoing minus incoming RTP timestamp of that encoding, modulo 2^32.
     pub timestamp_offset: u32,
@@ -565,7 +569,7 @@ const _: () = {
     assert!(size_of::<TransportState>() == 24);
     assert!(size_of::<TrackConfig>() == 64);
     assert!(size_of::<EncodingConfig>() == 88);
-    assert!(size_of::<EncodingState>() == 48);
+    assert!(size_of::<EncodingState>() == 56);
     assert!(size_of::<SubscriptionConfig>() == 64);
     assert!(size_of::<SubscriptionState>() == 48);
     assert!(size_of::<TransportCounters>() == 128);

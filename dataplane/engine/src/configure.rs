@@ -1,0 +1,497 @@
+use crate::counters::Renew;
+use crate::encoding::{Encoding, Feed, Receiver};
+use crate::engine::{Engine, Route, Track};
+use crate::limits::REPORT_INTERVAL_US;
+use crate::subscription::Subscriber;
+use crate::time::Micros;
+use crate::timers::TimerKind;
+use crate::transport::{Sent, Transport};
+use crate::twcc::TwccReceiver;
+use ion_tables::command::Command;
+use ion_tables::rows::HasHead;
+use ion_tables::{
+    Capacities, Encoding as EncodingRow, EncodingConfig, EncodingState, Row, RowKind, RowLink,
+    RowRef, Subscription as SubscriptionRow, SubscriptionConfig, Track as TrackRow, TrackConfig,
+    Transport as TransportRow, TransportConfig,
+};
+
+/// Which rows refer to which, by row number and whatever life, so that rows may be
+/// announced in any order: what a row means is worked out again whenever something
+/// that it refers to changes.
+pub(crate) struct Children {
+    pub(crate) encodings_of_transport: Vec<Vec<u32>>,
+    pub(crate) subscriptions_of_transport: Vec<Vec<u32>>,
+    pub(crate) subscriptions_of_track: Vec<Vec<u32>>,
+    /// For each subscription of this worker, the transport and track it is listed at.
+    listed_subscriptions: Vec<Option<(u32, u32)>>,
+    /// For each encoding of this worker, the transport it is listed at.
+    listed_encodings: Vec<Option<u32>>,
+    /// Encodings that have a feed.
+    pub(crate) feeds: Vec<u32>,
+}
+
+impl Children {
+    pub(crate) fn new(capacities: &Capacities) -> Self {
+        let lists = |len: u32| vec![Vec::new(); len as usize];
+        Self {
+            encodings_of_transport: lists(capacities.transports),
+            subscriptions_of_transport: lists(capacities.transports),
+            subscriptions_of_track: lists(capacities.tracks),
+            listed_subscriptions: vec![None; capacities.subscriptions as usize],
+            listed_encodings: vec![None; capacities.encodings as usize],
+            feeds: Vec::new(),
+        }
+    }
+
+    fn list_subscription(&mut self, row: u32, at: Option<(u32, u32)>) {
+        let before = self.listed_subscriptions[row as usize];
+        if before == at {
+            return;
+        }
+        if let Some((transport, track)) = before {
+            remove(&mut self.subscriptions_of_transport, transport, row);
+            remove(&mut self.subscriptions_of_track, track, row);
+        }
+        let at = at.filter(|&(transport, track)| {
+            (transport as usize) < self.subscriptions_of_transport.len()
+                && (track as usize) < self.subscriptions_of_track.len()
+        });
+        if let Some((transport, track)) = at {
+            self.subscriptions_of_transport[transport as usize].push(row);
+            self.subscriptions_of_track[track as usize].push(row);
+        }
+        self.listed_subscriptions[row as usize] = at;
+    }
+
+    fn list_encoding(&mut self, row: u32, at: Option<u32>) {
+        let before = self.listed_encodings[row as usize];
+        if before == at {
+            return;
+        }
+        if let Some(transport) = before {
+            remove(&mut self.encodings_of_transport, transport, row);
+        }
+        let at = at.filter(|&t| (t as usize) < self.encodings_of_transport.len());
+        if let Some(transport) = at {
+            self.encodings_of_transport[transport as usize].push(row);
+        }
+        self.listed_encodings[row as usize] = at;
+    }
+}
+
+fn remove(lists: &mut [Vec<u32>], list: u32, row: u32) {
+    if let Some(list) = lists.get_mut(list as usize) {
+        list.retain(|&listed| listed != row);
+    }
+}
+
+fn link<C: HasHead>(row: u32, config: &C) -> RowLink {
+    RowLink {
+        row,
+        generation: config.head().generation,
+    }
+}
+
+impl Engine {
+    /// Takes in what the control plane announced; the first call reads all rows.
+    /// Allocates; call it once at the start, and whenever the command ring is not
+    /// empty, between batches.
+    pub fn configure(&mut self, now: Micros) {
+        if !self.scanned {
+            self.scanned = true;
+            self.rescan(now);
+        }
+        while let Some(command) = self.tables.commands().take() {
+            match command {
+                Command::Changed(row) => self.row_changed(now, row),
+                Command::Rescan => self.rescan(now),
+            }
+        }
+    }
+
+    fn rescan(&mut self, now: Micros) {
+        self.tables.counters().rescans.add(1);
+        let capacities = self.tables.tables().capacities();
+        for kind in RowKind::ALL {
+            for row in 0..capacities.of(kind) {
+                self.row_changed(now, RowRef { kind, row });
+            }
+        }
+    }
+
+    fn row_changed(&mut self, now: Micros, row: RowRef) {
+        match row.kind {
+            RowKind::Transport => self.transport_changed(now, row.row),
+            RowKind::Track => self.track_changed(now, row.row),
+            RowKind::Encoding => self.encoding_changed(now, row.row),
+            RowKind::Subscription => self.subscription_changed(now, row.row),
+        }
+    }
+
+    /// The config of a row: `None` if there is no such row or it is torn, and then
+    /// nothing is changed.
+    fn read<R: Row>(&self, row: u32) -> Option<R::Config> {
+        let config = self.tables.tables().config::<R>(row)?.read();
+        if config.is_err() {
+            self.tables.counters().rows_torn.add(1);
+        }
+        config.ok()
+    }
+
+    fn transport_changed(&mut self, now: Micros, row: u32) {
+        let Some(config) = self.read::<TransportRow>(row) else {
+            return;
+        };
+        let live = config.head.live == 1;
+        self.set_route(row, live.then_some(&config));
+        let own = live && config.worker == self.worker;
+        let before = self.transports[row as usize].as_ref();
+        if before.is_none() && !own {
+            return;
+        }
+        let link = link(row, &config);
+        if before.is_some_and(|before| !own || before.link != link) {
+            self.end_transport(now, row);
+        }
+        if own {
+            self.begin_transport(now, link, config);
+        }
+        for encoding in self.children.encodings_of_transport[row as usize].clone() {
+            self.encoding_changed(now, encoding);
+        }
+        for subscription in self.children.subscriptions_of_transport[row as usize].clone() {
+            self.subscription_changed(now, subscription);
+        }
+    }
+
+    fn set_route(&mut self, row: u32, config: Option<&TransportConfig>) {
+        let address = config.and_then(|config| config.remote.socket_addr());
+        let place = &mut self.addresses[row as usize];
+        if *place != address
+            && let Some(before) = place.take()
+            && self.routes.get(&before).is_some_and(|r| r.transport == row)
+        {
+            self.routes.remove(&before);
+        }
+        if let (Some(address), Some(config)) = (address, config) {
+            *place = Some(address);
+            let route = Route {
+                transport: row,
+                worker: config.worker,
+            };
+            self.routes.insert(address, route);
+        }
+    }
+
+    fn begin_transport(&mut self, now: Micros, link: RowLink, config: TransportConfig) {
+        let row = link.row;
+        let tables = self.tables.tables().clone();
+        let slot = &mut self.transports[row as usize];
+        if slot.is_none() {
+            let state = tables.state::<TransportRow>(row).map(|cell| cell.read());
+            let state = state.and_then(Result::ok).unwrap_or_default();
+            if let Some(counters) = tables.counters::<TransportRow>(row) {
+                counters.renew(link.generation);
+            }
+            // Spread over the interval, so that not all report at once.
+            let stagger = u64::from(row.wrapping_mul(0x9E37_79B1)) % REPORT_INTERVAL_US;
+            self.timers.arm(TimerKind::Report, row, now + stagger);
+            *slot = Some(Box::new(Transport::new(link, config, state)));
+        }
+        let Some(transport) = slot else { return };
+        let headers_change = transport.config.extensions != config.extensions
+            || transport.config.flags != config.flags;
+        transport.configure(config);
+        match tables.secrets(row).map(|cell| cell.read()) {
+            Some(Ok(secrets)) => transport.rekey(&secrets),
+            _ => self.tables.counters().rows_torn.add(1),
+        }
+        if headers_change {
+            for &row in &self.children.subscriptions_of_transport[row as usize] {
+                if let Some(subscriber) = &mut self.subscriptions[row as usize] {
+                    subscriber.plain_floor = subscriber.next_index();
+                }
+            }
+        }
+    }
+
+    fn end_transport(&mut self, now: Micros, row: u32) {
+        for subscription in self.children.subscriptions_of_transport[row as usize].clone() {
+            self.end_subscription(subscription);
+        }
+        for encoding in self.children.encodings_of_transport[row as usize].clone() {
+            self.end_encoding(now, encoding);
+        }
+        self.transports[row as usize] = None;
+    }
+
+    fn track_changed(&mut self, now: Micros, row: u32) {
+        let Some(config) = self.read::<TrackRow>(row) else {
+            return;
+        };
+        let track = (config.head.live == 1).then(|| {
+            let link = link(row, &config);
+            Box::new(Track { link, config })
+        });
+        let before = std::mem::replace(&mut self.tracks[row as usize], track);
+        let mut encodings: Vec<u32> = before.iter().flat_map(|t| links(&t.config)).collect();
+        encodings.extend(links(&config));
+        for encoding in encodings {
+            self.encoding_changed(now, encoding);
+        }
+        for subscription in self.children.subscriptions_of_track[row as usize].clone() {
+            self.subscription_changed(now, subscription);
+        }
+        self.retarget(now, row);
+    }
+
+    fn encoding_changed(&mut self, now: Micros, row: u32) {
+        let Some(config) = self.read::<EncodingRow>(row) else {
+            return;
+        };
+        let live = config.head.live == 1;
+        let link = link(row, &config);
+        let own = live && config.worker == self.worker;
+        let Some(slot) = self.encodings.get(row as usize) else {
+            return;
+        };
+        if slot
+            .as_ref()
+            .is_some_and(|before| !live || before.link != link)
+        {
+            self.end_encoding(now, row);
+        }
+        self.children
+            .list_encoding(row, own.then_some(config.transport.row));
+        if !live {
+            return;
+        }
+        let slot = &mut self.encodings[row as usize];
+        let encoding = slot.get_or_insert_with(|| Box::new(Encoding::new(link, config)));
+        encoding.config = config;
+        if own {
+            self.begin_receiver(now, row, &config);
+        } else {
+            encoding.receiver = None;
+        }
+        self.update_feed(now, row, config.track);
+        self.retarget(now, config.track.row);
+    }
+
+    fn begin_receiver(&mut self, now: Micros, row: u32, config: &EncodingConfig) {
+        let tables = self.tables.tables().clone();
+        let transport = self
+            .transports
+            .get_mut(config.transport.row as usize)
+            .and_then(|slot| slot.as_deref_mut())
+            .filter(|transport| transport.link == config.transport);
+        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+            return;
+        };
+        let Some(transport) = transport else {
+            encoding.receiver = None;
+            return;
+        };
+        if config.feedback & EncodingConfig::TRANSPORT_CC != 0 && transport.twcc.is_none() {
+            transport.twcc = Some(TwccReceiver::new());
+        }
+        if encoding.receiver.is_some() {
+            return;
+        }
+        let state = tables.state::<EncodingRow>(row).map(|cell| cell.read());
+        let state = state.and_then(Result::ok).unwrap_or_default();
+        let receiver = Receiver::new(config, state);
+        if let Some(counters) = tables.counters::<EncodingRow>(row) {
+            counters.renew(config.head.generation);
+        }
+        transport.resume_streams(row, now, &receiver.state);
+        encoding.receiver = Some(Box::new(receiver));
+    }
+
+    /// Makes or ends the feed of an encoding, depending on whether its track has
+    /// subscriptions here.
+    fn update_feed(&mut self, now: Micros, row: u32, track: RowLink) {
+        let wanted = self.track(track).is_some_and(|track| {
+            let subscriptions = &self.children.subscriptions_of_track[track.link.row as usize];
+            subscriptions.iter().any(|&row| {
+                self.subscriptions[row as usize]
+                    .as_ref()
+                    .is_some_and(|subscriber| subscriber.track == track.link)
+            })
+        });
+        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+            return;
+        };
+        if wanted && encoding.feed.is_none() {
+            let mut feed = Feed::new(encoding.codec.is_video());
+            if let Some(receiver) = &encoding.receiver {
+                feed.last_packet = receiver.last_packet;
+                feed.reported = receiver.mapping;
+            }
+            encoding.feed = Some(Box::new(feed));
+            self.children.feeds.push(row);
+            self.timers.arm(TimerKind::Upkeep, row, now);
+        } else if !wanted {
+            self.end_feed(row);
+        }
+    }
+
+    fn end_feed(&mut self, row: u32) {
+        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+            return;
+        };
+        if let Some(mut feed) = encoding.feed.take() {
+            let pool = &mut self.pool;
+            feed.pending
+                .drain(..)
+                .for_each(|packet| pool.release(packet));
+            feed.history.clear(|packet| pool.release(packet));
+            self.children.feeds.retain(|&fed| fed != row);
+        }
+    }
+
+    fn end_encoding(&mut self, now: Micros, row: u32) {
+        self.end_feed(row);
+        let Some(encoding) = self.encodings[row as usize].take() else {
+            return;
+        };
+        let transport = encoding.config.transport.row as usize;
+        if let Some(Some(transport)) = self.transports.get_mut(transport) {
+            transport.streams.retain(|stream| stream.encoding != row);
+        }
+        self.retarget(now, encoding.config.track.row);
+    }
+
+    fn subscription_changed(&mut self, now: Micros, row: u32) {
+        let Some(config) = self.read::<SubscriptionRow>(row) else {
+            return;
+        };
+        let link = link(row, &config);
+        let own = config.head.live == 1 && config.worker == self.worker;
+        let listed = own.then_some((config.transport.row, config.track.row));
+        let before = self.subscriptions[row as usize].as_deref();
+        let track_before = before.map(|before| before.track);
+        let ends = before.is_some_and(|before| {
+            !own || before.link != link
+                || before.config.transport != config.transport
+                || before.config.ssrc != config.ssrc
+                || before.config.rtx_ssrc != config.rtx_ssrc
+        });
+        if ends {
+            self.end_subscription(row);
+        }
+        self.children.list_subscription(row, listed);
+        if own {
+            self.begin_subscription(link, config);
+        }
+        for track in track_before.into_iter().chain([config.track]) {
+            self.update_feeds(now, track);
+            self.retarget(now, track.row);
+        }
+    }
+
+    fn update_feeds(&mut self, now: Micros, track: RowLink) {
+        let Some(config) = self.tracks.get(track.row as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let (track, encodings) = (config.link, config.config.encodings);
+        for encoding in encodings {
+            if self.encoding(encoding).is_some() {
+                self.update_feed(now, encoding.row, track);
+            }
+        }
+    }
+
+    fn begin_subscription(&mut self, link: RowLink, config: SubscriptionConfig) {
+        let row = link.row;
+        let track = self.track(config.track).copied();
+        let audio = track.map(|track| track.config.kind == TrackConfig::AUDIO);
+        if let Some(subscriber) = &mut self.subscriptions[row as usize] {
+            subscriber.configure(config, audio);
+            return;
+        }
+        let (Some(track), Some(audio)) = (track, audio) else {
+            return;
+        };
+        let encodings = track.config.encodings;
+        let tables = self.tables.tables().clone();
+        let Some(transport) = self.transport(config.transport) else {
+            return;
+        };
+        let media = Sent {
+            subscription: row,
+            rtx: false,
+        };
+        if transport.is_ledger_full() {
+            return;
+        }
+        let Some(used) = transport.claim(config.ssrc, media) else {
+            return;
+        };
+        let rtx = Sent { rtx: true, ..media };
+        let rtx_used = transport.claim(config.rtx_ssrc, rtx);
+        let state = tables.state::<SubscriptionRow>(row).map(|cell| cell.read());
+        let state = state.and_then(Result::ok).unwrap_or_default();
+        if let Some(counters) = tables.counters::<SubscriptionRow>(row) {
+            counters.renew(link.generation);
+        }
+        let used = (used, rtx_used);
+        let mut subscriber = Subscriber::new(config, link, audio, state, used);
+        let source = encodings.into_iter().find(|encoding| {
+            encoding.is_some() && encoding.row.checked_add(1) == Some(subscriber.state.encoding)
+        });
+        if let Some(encoding) = source
+            && let Some(Ok(state)) = tables
+                .state::<EncodingRow>(encoding.row)
+                .map(|cell| cell.read())
+            && state.generation == encoding.generation
+        {
+            subscriber.resume(encoding, state.ssrc, next_position(&state));
+        }
+        self.subscriptions[row as usize] = Some(Box::new(subscriber));
+    }
+
+    fn end_subscription(&mut self, row: u32) {
+        let Some(mut subscriber) = self.subscriptions[row as usize].take() else {
+            return;
+        };
+        let state = *subscriber.snapshot();
+        if let Some(transport) = self.transport(subscriber.config.transport) {
+            transport.disclaim(subscriber.config.ssrc, state.srtp_next);
+            transport.disclaim(subscriber.config.rtx_ssrc, state.rtx_srtp_next);
+        }
+    }
+
+    /// The track of a link, if it is live and of that life.
+    pub(crate) fn track(&self, link: RowLink) -> Option<&Track> {
+        self.tracks
+            .get(link.row as usize)?
+            .as_deref()
+            .filter(|track| track.link == link)
+    }
+
+    /// The transport of a link, if it is ours and of that life.
+    pub(crate) fn transport(&mut self, link: RowLink) -> Option<&mut Transport> {
+        self.transports
+            .get_mut(link.row as usize)?
+            .as_deref_mut()
+            .filter(|transport| transport.link == link)
+    }
+}
+
+/// Rows of a track's encodings.
+fn links(config: &TrackConfig) -> impl Iterator<Item = u32> + use<> {
+    let encodings = config.encodings;
+    encodings
+        .into_iter()
+        .filter(|link| link.is_some())
+        .map(|link| link.row)
+}
+
+/// The position that follows all that a stored state has taken in.
+fn next_position(state: &EncodingState) -> u64 {
+    state
+        .srtp_next
+        .checked_add_signed(state.position_offset)
+        .unwrap_or(0)
+}

@@ -1,0 +1,453 @@
+use crate::clock::ClockMapping;
+use crate::engine::Engine;
+use crate::ingress::srtp_drop;
+use crate::limits::{MAX_DATAGRAM, PENDING};
+use crate::output::Output;
+use crate::packet::Packet;
+use crate::peer::PeerMessage;
+use crate::subscription::{Numbers, Subscriber};
+use crate::time::Micros;
+use crate::timers::TimerKind;
+use crate::transmit::Path;
+use crate::transport::Transport;
+use ion_tables::{
+    DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
+    TransportConfig, WorkerTables,
+};
+use ion_wire::ext::{AbsSendTime, transport_cc_bytes};
+use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
+use std::sync::Arc;
+
+/// The header of a packet to a viewer, besides its numbers.
+pub(crate) struct Header<'a> {
+    pub(crate) fields: HeaderFields,
+    pub(crate) mid: &'a [u8],
+    /// Whether extensions that depend on the moment may be added.
+    pub(crate) momentary: bool,
+}
+
+/// What was sent to one subscriber in one go.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tally {
+    pub(crate) packets: u64,
+    /// RTP payload bytes.
+    pub(crate) payload: u64,
+    /// UDP payload bytes.
+    pub(crate) bytes: u64,
+    pub(crate) withheld: u64,
+}
+
+impl Engine {
+    /// Takes a packet of an encoding, ours or another worker's, for our subscribers.
+    pub(crate) fn enqueue<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        packet: Arc<Packet>,
+        out: &mut O,
+    ) {
+        let row = packet.encoding.row;
+        let feed = self
+            .encodings
+            .get_mut(row as usize)
+            .and_then(|slot| slot.as_deref_mut())
+            .filter(|encoding| encoding.link == packet.encoding)
+            .and_then(|encoding| encoding.feed.as_deref_mut());
+        let Some(feed) = feed else {
+            // Ours without subscribers here, or another worker's whose rows changed.
+            if packet.home != self.worker {
+                self.drop_packet(DropReason::UnknownSsrc);
+            }
+            self.pool.release(packet);
+            return;
+        };
+        if feed.pending.is_empty() {
+            self.dirty.push(row);
+        }
+        feed.pending.push(packet);
+        if feed.pending.len() == PENDING {
+            self.dirty.retain(|&dirty| dirty != row);
+            self.fan_out(now, row, out);
+        }
+    }
+
+    /// Sends the packets of this batch of one encoding to each of its subscribers in
+    /// turn, and keeps them for retransmission.
+    pub(crate) fn fan_out<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+            return;
+        };
+        let track = encoding.config.track;
+        let Some(feed) = encoding.feed.as_deref_mut() else {
+            return;
+        };
+        let mut pending = std::mem::take(&mut feed.pending);
+        feed.last_packet = Some(now);
+        let started = !std::mem::replace(&mut feed.live, true);
+        if pending.iter().any(|packet| packet.keyframe) {
+            encoding.keyframe.came();
+        }
+        if started {
+            self.retarget(now, track.row);
+            self.timers.arm(TimerKind::Upkeep, row, now);
+        }
+        self.note_arrival(row, &pending);
+        let subscriptions = self
+            .children
+            .subscriptions_of_track
+            .get_mut(track.row as usize)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        for &subscription in &subscriptions {
+            self.serve(now, subscription, track, &pending, out);
+        }
+        if let Some(list) = self
+            .children
+            .subscriptions_of_track
+            .get_mut(track.row as usize)
+        {
+            *list = subscriptions;
+        }
+        let horizon = now - self.config.history_us;
+        let pool = &mut self.pool;
+        if let Some(feed) = self.encodings[row as usize]
+            .as_deref_mut()
+            .and_then(|encoding| encoding.feed.as_deref_mut())
+        {
+            // Twice as many may leave as came, so that the history shrinks to its time.
+            feed.history
+                .expire(horizon, 2 * pending.len(), |packet| pool.release(packet));
+            for packet in pending.drain(..) {
+                feed.history.insert(packet, |packet| pool.release(packet));
+            }
+            feed.pending = pending;
+        }
+    }
+
+    /// Without a sender report, arrival tells how timestamps relate to our wallclock.
+    fn note_arrival(&mut self, row: u32, pending: &[Arc<Packet>]) {
+        let Some(packet) = pending.last() else { return };
+        let mapping = ClockMapping {
+            ssrc: packet.ssrc,
+            ntp: self.ntp(packet.arrival),
+            rtp: packet.timestamp,
+        };
+        if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
+            && let Some(feed) = encoding.feed.as_deref_mut()
+            && feed.arrived.is_none_or(|before| before.ssrc != packet.ssrc)
+        {
+            feed.arrived = Some(mapping);
+        }
+    }
+
+    /// Sends packets of one encoding to one subscriber, one after the other.
+    fn serve<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        track: RowLink,
+        packets: &[Arc<Packet>],
+        out: &mut O,
+    ) {
+        let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
+            return;
+        };
+        let transport = self
+            .transports
+            .get_mut(subscriber.transport as usize)
+            .and_then(|slot| slot.as_deref_mut())
+            .filter(|transport| transport.link == subscriber.config.transport);
+        let Some(transport) = transport.filter(|_| subscriber.track == track) else {
+            return;
+        };
+        let first = !subscriber.has_sent();
+        let mut sending = Sending {
+            tables: &self.tables,
+            subscriber,
+            transport,
+            now,
+            tally: Tally::default(),
+            switched: false,
+        };
+        sending.run(packets, out);
+        let Sending {
+            tally, switched, ..
+        } = sending;
+        transport.budget.earn(tally.bytes);
+        let (transport, link) = (subscriber.transport, subscriber.link);
+        let source = subscriber.source;
+        if first && subscriber.has_sent() && self.unreported.len() < self.unreported.capacity() {
+            self.unreported.push(row);
+        }
+        if let Some(counters) = self.subscription_counters(row) {
+            counters.packets_sent.add(tally.packets);
+            counters.bytes_sent.add(tally.payload);
+            counters.packets_withheld.add(tally.withheld);
+            counters.switches.add(u64::from(switched && !first));
+        }
+        self.count_sent(transport, tally.packets, tally.bytes);
+        if switched && let Some(source) = source {
+            let value = u64::from(source.encoding.row);
+            let kind = EventKind::LayerSwitched;
+            self.event(now, kind, RowKind::Subscription, link, value);
+        }
+    }
+
+    /// Counts datagrams that were put into the batch.
+    pub(crate) fn count_sent(&self, transport: u32, packets: u64, bytes: u64) {
+        if packets == 0 {
+            return;
+        }
+        if let Some(counters) = self.transport_counters(transport) {
+            counters.packets_sent.add(packets);
+            counters.bytes_sent.add(bytes);
+        }
+    }
+}
+
+/// A run of packets to one subscriber.
+struct Sending<'a> {
+    tables: &'a WorkerTables,
+    subscriber: &'a mut Subscriber,
+    transport: &'a mut Transport,
+    now: Micros,
+    tally: Tally,
+    switched: bool,
+}
+
+impl Sending<'_> {
+    fn run<O: Output<Message = PeerMessage>>(&mut self, packets: &[Arc<Packet>], out: &mut O) {
+        let ready = self.transport.keys.is_some() && !self.subscriber.is_paused();
+        let Some(path) = self.transport.path.filter(|_| ready) else {
+            self.tally.withheld += packets.len() as u64;
+            return;
+        };
+        for packet in packets {
+            let Some((numbers, switched)) = self.subscriber.admit(packet, self.now) else {
+                self.tally.withheld += 1;
+                continue;
+            };
+            self.switched |= switched;
+            if !has_room(out) {
+                // Nothing goes to the kernel before the state says that it was used.
+                self.store();
+                out.transmit();
+            }
+            if let Err(reason) = self.send(packet, numbers, &path, out) {
+                self.tables.counters().drop_packets(reason, 1);
+                self.tally.withheld += 1;
+            }
+        }
+        self.store();
+    }
+
+    fn store(&mut self) {
+        if self.tally.packets > 0 {
+            let (row, state) = (self.subscriber.link.row, self.subscriber.snapshot());
+            self.tables.store::<SubscriptionRow>(row, state);
+        }
+    }
+
+    fn send<O: Output<Message = PeerMessage>>(
+        &mut self,
+        packet: &Packet,
+        numbers: Numbers,
+        path: &Path,
+        out: &mut O,
+    ) -> Result<(), DropReason> {
+        let payload = payload_for(packet, self.subscriber);
+        let sent = send_media(
+            self.transport,
+            self.subscriber,
+            packet,
+            numbers,
+            self.now,
+            out,
+        )?;
+        self.tally.packets += 1;
+        self.tally.payload += payload.len() as u64;
+        self.tally.bytes += sent as u64;
+        let _ = path;
+        Ok(())
+    }
+}
+
+/// Whether the batch takes one more datagram of any size.
+pub(crate) fn has_room<O: Output<Message = PeerMessage>>(out: &mut O) -> bool {
+    out.batch().space(MAX_DATAGRAM).is_some()
+}
+
+/// The payload that a viewer gets: RED is opened for one that has not negotiated it.
+pub(crate) fn payload_for<'a>(packet: &'a Packet, subscriber: &Subscriber) -> &'a [u8] {
+    let payload = packet.payload();
+    if packet.red && subscriber.config.red_payload_type == 0 {
+        red_primary(payload).unwrap_or_default()
+    } else {
+        payload
+    }
+}
+
+/// The primary encoding in a RED payload (RFC 2198, section 3): the last block.
+fn red_primary(payload: &[u8]) -> Option<&[u8]> {
+    let mut headers = payload;
+    let mut redundant = 0;
+    loop {
+        match *headers {
+            [first, _, high, low, ref rest @ ..] if first & 0x80 != 0 => {
+                redundant += usize::from(u16::from_be_bytes([high & 0x03, low]));
+                headers = rest;
+            }
+            [first, ref blocks @ ..] if first & 0x80 == 0 => return blocks.get(redundant..),
+            _ => return None,
+        }
+    }
+}
+
+/// Writes a media packet for a viewer and seals it straight from the shared
+/// plaintext into the batch, which must have room. Returns the datagram's length.
+///
+/// Its index is marked as used even if it then turns out not to fit: it will not be
+/// used for anything else.
+pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
+    transport: &mut Transport,
+    subscriber: &mut Subscriber,
+    packet: &Packet,
+    numbers: Numbers,
+    now: Micros,
+    out: &mut O,
+) -> Result<usize, DropReason> {
+    let payload = payload_for(packet, subscriber);
+    if packet.payload_len != 0 && payload.is_empty() {
+        return Err(DropReason::MalformedRtp);
+    }
+    if !subscriber.used(numbers, now, payload.len()) {
+        return Err(DropReason::Duplicate);
+    }
+    seal_media(transport, subscriber, packet, numbers, now, out)
+}
+
+/// Writes and seals a media packet whose index is taken, for the first time or
+/// again: see the invariant of [`Subscriber`].
+pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
+    transport: &mut Transport,
+    subscriber: &Subscriber,
+    packet: &Packet,
+    numbers: Numbers,
+    now: Micros,
+    out: &mut O,
+) -> Result<usize, DropReason> {
+    let config = &subscriber.config;
+    let payload = payload_for(packet, subscriber);
+    let red = packet.red && config.red_payload_type != 0;
+    let header = Header {
+        fields: HeaderFields {
+            marker: packet.marker,
+            payload_type: if red {
+                config.red_payload_type
+            } else {
+                config.payload_type
+            },
+            sequence: low16(numbers.index),
+            timestamp: numbers.timestamp,
+            ssrc: config.ssrc,
+        },
+        mid: config.mid.as_bytes_of(),
+        momentary: !subscriber.resends_plain(),
+    };
+    let limit = transport.max_datagram();
+    let path = transport.path.ok_or(DropReason::SendFailed)?;
+    let space = out
+        .batch()
+        .space(MAX_DATAGRAM)
+        .ok_or(DropReason::TransmitFull)?;
+    let header_len = write_header(transport, &header, packet, now, space)?;
+    let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
+    if header_len + payload.len() + keys.sealer.profile().rtp_overhead() > limit {
+        return Err(DropReason::TooLarge);
+    }
+    let len = keys
+        .sealer
+        .seal_rtp(header_len, numbers.index, config.ssrc, payload, space)
+        .map_err(srtp_drop)?;
+    out.batch().commit(&path, len);
+    Ok(len)
+}
+
+/// Writes an RTP header with the viewer's extensions. Returns its length.
+pub(crate) fn write_header(
+    transport: &mut Transport,
+    header: &Header<'_>,
+    packet: &Packet,
+    now: Micros,
+    space: &mut [u8],
+) -> Result<usize, DropReason> {
+    let map = transport.config.extensions;
+    let mid = map
+        .id(ExtensionKind::Mid)
+        .filter(|_| !header.mid.is_empty())
+        .map(|id| (id, header.mid));
+    let numbered = transport.config.flags & TransportConfig::TRANSPORT_CC_OUT != 0;
+    let number = map
+        .id(ExtensionKind::TransportCc)
+        .filter(|_| header.momentary && numbered)
+        .map(|id| {
+            (
+                id,
+                transport_cc_bytes(low16(transport.state.transport_cc_next)),
+            )
+        });
+    let time = map
+        .id(ExtensionKind::AbsSendTime)
+        .filter(|_| header.momentary)
+        .map(|id| (id, AbsSendTime::from_us(now.0).to_bytes()));
+    let carried = transport
+        .carried
+        .iter()
+        .filter_map(|(kind, id)| Some((id, packet.extension(kind)?)));
+    let all = mid
+        .into_iter()
+        .chain(number.as_ref().map(|(id, value)| (*id, &value[..])))
+        .chain(time.as_ref().map(|(id, value)| (*id, &value[..])))
+        .chain(carried);
+    let form = all.clone().fold(ExtForm::OneByte, |form, (id, value)| {
+        form.and(ExtForm::fitting(id, value.len()))
+    });
+    let too_large = |_| DropReason::TooLarge;
+    let mut writer = HeaderWriter::new(space, &header.fields, form).map_err(too_large)?;
+    for (id, value) in all {
+        writer.push_extension(id, value).map_err(too_large)?;
+    }
+    let len = writer.finish();
+    if number.is_some() {
+        transport.state.transport_cc_next = transport.state.transport_cc_next.wrapping_add(1);
+    }
+    Ok(len)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "sequence numbers are the low half of indices"
+)]
+pub(crate) fn low16(number: u64) -> u16 {
+    number as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn red_is_opened_to_its_last_block() {
+        // One redundant block of three bytes, then the primary one.
+        let red = [0xEF, 0, 0, 3, 0x6F, 1, 2, 3, 9, 8];
+        assert_eq!(red_primary(&red), Some(&[9, 8][..]));
+        assert_eq!(red_primary(&[0x6F, 9]), Some(&[9][..]));
+        assert_eq!(red_primary(&[0xEF, 0, 0, 200, 0x6F, 1]), None);
+        assert_eq!(red_primary(&[0xEF, 0]), None);
+        assert_eq!(red_primary(&[]), None);
+    }
+}

@@ -1,0 +1,560 @@
+use crate::encoding::Receiver;
+use crate::engine::Engine;
+use crate::limits::{NACK_REORDER_US, REBIND_INTERVAL_US, TWCC_MIN_US, UPKEEP_US};
+use crate::nack::Gaps;
+use crate::output::Output;
+use crate::packet::{ExtensionSpans, Packet};
+use crate::peer::PeerMessage;
+use crate::time::Micros;
+use crate::timers::TimerKind;
+use crate::transport::{Stream, StreamKind, Transport};
+use crate::window::Seen;
+use ion_srtp::{RxIndex, SrtpError};
+use ion_tables::{
+    DropReason, EncodingConfig, EventKind, ExtensionKind, ExtensionMap, RowKind, RowLink,
+};
+use ion_wire::rtp::RtpHeader;
+use ion_wire::{CodecKind, codec, ext, seq};
+use std::sync::Arc;
+
+/// Retransmissions may run ahead of the stream by this much: when its last packets
+/// were lost.
+const RTX_AHEAD: u64 = 16;
+
+/// A packet that has been opened: what is known of it before its stream is.
+struct Opened {
+    header: RtpHeader,
+    index: u64,
+    /// Its packet in the pool.
+    slot: u32,
+}
+
+pub(crate) fn srtp_drop(error: SrtpError) -> DropReason {
+    match error {
+        SrtpError::Replayed => DropReason::Replayed,
+        SrtpError::TooOld => DropReason::TooOld,
+        SrtpError::BufferTooSmall => DropReason::Truncated,
+        SrtpError::TooShort => DropReason::MalformedRtp,
+        SrtpError::IndexExhausted => DropReason::IndexExhausted,
+        _ => DropReason::AuthFailed,
+    }
+}
+
+/// Where each extension lies; an error if the block is malformed.
+fn spans(header: &RtpHeader, packet: &[u8], map: &ExtensionMap) -> Option<ExtensionSpans> {
+    let mut spans = ExtensionSpans::default();
+    for element in header.extensions(packet) {
+        let (id, value) = element.ok()?;
+        if let Some(kind) = map.kind(id) {
+            let start = value.as_ptr().addr() - packet.as_ptr().addr();
+            spans.set(kind, start, value.len());
+        }
+    }
+    Some(spans)
+}
+
+impl Engine {
+    /// One SRTP packet of one of our transports.
+    pub(crate) fn ingest_rtp<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        datagram: &[u8],
+        out: &mut O,
+    ) {
+        let Ok(header) = RtpHeader::parse(datagram) else {
+            return self.drop_of(row, DropReason::MalformedRtp);
+        };
+        let Some(slot) = self.take_packet(now) else {
+            return self.drop_of(row, DropReason::NoBuffer);
+        };
+        match self.open(now, row, header, datagram, slot) {
+            Ok((opened, stream)) => {
+                let shared = match stream.kind {
+                    StreamKind::Media => self.accept_media(now, &opened, stream.encoding),
+                    StreamKind::Rtx => self.accept_rtx(now, &opened, stream.encoding),
+                };
+                match shared {
+                    Ok(packet) => self.publish(now, packet, out),
+                    Err(reason) => {
+                        self.drop_of(row, reason);
+                        self.pool.put_back(slot);
+                    }
+                }
+            }
+            Err(reason) => {
+                self.drop_of(row, reason);
+                self.pool.put_back(slot);
+            }
+        }
+    }
+
+    /// Authenticates and decrypts a packet into its slot, and finds its stream.
+    fn open(
+        &mut self,
+        now: Micros,
+        row: u32,
+        header: RtpHeader,
+        datagram: &[u8],
+        slot: u32,
+    ) -> Result<(Opened, Found), DropReason> {
+        let missing = DropReason::UnknownAddress;
+        let transport = self.transports[row as usize]
+            .as_deref_mut()
+            .ok_or(missing)?;
+        let packet = self.pool.fill(slot).ok_or(DropReason::NoBuffer)?;
+        let place = transport.stream(header.ssrc);
+        // State of an SSRC never seen is made only after its packet was authenticated.
+        let mut fresh = RxIndex::new();
+        let Transport { keys, streams, .. } = transport;
+        let keys = keys.as_mut().ok_or(DropReason::AuthFailed)?;
+        let rx = match place {
+            Some(place) => &mut streams[place].rx,
+            None => &mut fresh,
+        };
+        let index = rx.estimate(header.sequence).map_err(srtp_drop)?;
+        let opened = keys.opener.open_rtp(
+            usize::from(header.header_len),
+            header.ssrc,
+            header.sequence,
+            datagram,
+            rx,
+            &mut packet.buffer,
+        );
+        let len = opened.map_err(srtp_drop)?;
+        packet.arrival = now;
+        let plain = packet.buffer.get(..len).ok_or(DropReason::MalformedRtp)?;
+        let payload = header
+            .payload_range(plain)
+            .map_err(|_| DropReason::MalformedRtp)?;
+        packet.extensions =
+            spans(&header, plain, &transport.config.extensions).ok_or(DropReason::MalformedRtp)?;
+        packet.payload_start = u16::try_from(payload.start).unwrap_or(u16::MAX);
+        packet.payload_len = u16::try_from(payload.len()).unwrap_or(0);
+        packet.marker = header.marker;
+        packet.timestamp = header.timestamp;
+        packet.ssrc = header.ssrc;
+        self.account(now, row, datagram.len(), slot);
+        let found = match place {
+            Some(place) => self.known_stream(row, place),
+            None => self.demux(now, row, &header, slot, fresh),
+        };
+        let found = found.ok_or(DropReason::UnknownSsrc)?;
+        if let Some(transport) = self.transports[row as usize].as_deref_mut() {
+            transport.streams[found.place].last_packet = now;
+        }
+        let opened = Opened {
+            header,
+            index,
+            slot,
+        };
+        Ok((opened, found))
+    }
+
+    /// Accounts an authenticated packet to its transport.
+    fn account(&mut self, now: Micros, row: u32, len: usize, slot: u32) {
+        if let Some(counters) = self.transport_counters(row) {
+            counters.packets_received.add(1);
+            counters.bytes_received.add(len as u64);
+            counters.last_received_us.set(now.0);
+        }
+        let (Some(transport), Some(packet)) = (
+            self.transports[row as usize].as_deref_mut(),
+            self.pool.fill(slot),
+        ) else {
+            return;
+        };
+        transport.bytes_since_report += len as u64;
+        if let Some(twcc) = &mut transport.twcc
+            && let Some(value) = packet.extension(ExtensionKind::TransportCc)
+            && let Some(number) = ext::parse_transport_cc(value)
+        {
+            twcc.received(now, number);
+            let due = (transport.last_feedback + TWCC_MIN_US).max(now);
+            self.timers.arm(TimerKind::Feedback, row, due);
+        }
+    }
+
+    fn known_stream(&self, row: u32, place: usize) -> Option<Found> {
+        let stream = self.transports[row as usize].as_ref()?.streams.get(place)?;
+        Some(Found {
+            place,
+            encoding: stream.encoding,
+            kind: stream.kind,
+        })
+    }
+
+    /// Finds what an SSRC never seen belongs to, and remembers it: by MID and RID, by
+    /// what was announced, or by a payload type that only one encoding has.
+    fn demux(
+        &mut self,
+        now: Micros,
+        row: u32,
+        header: &RtpHeader,
+        slot: u32,
+        rx: RxIndex,
+    ) -> Option<Found> {
+        let link = self.transports[row as usize].as_ref()?.link;
+        let packet = self.pool.fill(slot)?;
+        let names = Names {
+            mid: packet.extension(ExtensionKind::Mid),
+            rid: packet.extension(ExtensionKind::Rid),
+            repaired: packet.extension(ExtensionKind::RepairedRid),
+        };
+        let encodings = &self.encodings;
+        let candidates = self.children.encodings_of_transport[row as usize]
+            .iter()
+            .filter_map(|&row| {
+                let encoding = encodings[row as usize].as_deref()?;
+                let ours = encoding.receiver.is_some() && encoding.config.transport == link;
+                ours.then_some((row, &encoding.config))
+            });
+        let (encoding, kind) = find(candidates, header, &names)?;
+        let transport = self.transports[row as usize].as_deref_mut()?;
+        let place = transport.learn(Stream {
+            ssrc: header.ssrc,
+            encoding,
+            kind,
+            rx,
+            last_packet: now,
+        });
+        Some(Found {
+            place,
+            encoding,
+            kind,
+        })
+    }
+
+    /// A media packet of an encoding: gives it its place in the encoding's stream.
+    fn accept_media(
+        &mut self,
+        now: Micros,
+        opened: &Opened,
+        row: u32,
+    ) -> Result<Arc<Packet>, DropReason> {
+        let Opened { header, index, .. } = *opened;
+        let unknown = DropReason::UnknownSsrc;
+        let encoding = self.encodings[row as usize].as_deref_mut().ok_or(unknown)?;
+        let (link, config, codec) = (encoding.link, encoding.config, encoding.codec);
+        let receiver = encoding.receiver.as_deref_mut().ok_or(unknown)?;
+        let red = config.red_payload_type != 0 && header.payload_type == config.red_payload_type;
+        if header.payload_type != config.payload_type && !red {
+            return Err(DropReason::UnknownPayloadType);
+        }
+        let started = receiver.ssrc != header.ssrc;
+        if started {
+            if receiver.ssrc != 0 && now.since(receiver.bound) < REBIND_INTERVAL_US {
+                return Err(DropReason::RateLimited);
+            }
+            receiver.bind(now, header.ssrc, index, config.clock_rate);
+        }
+        match receiver.window.insert(index) {
+            Seen::New => {}
+            Seen::Already => return Err(DropReason::Duplicate),
+            Seen::TooOld => return Err(DropReason::TooOld),
+        }
+        let gaps = receiver.nack.received(now, index);
+        receiver
+            .reception
+            .received(now, index, Some(header.timestamp));
+        receiver.state.srtp_next = receiver.state.srtp_next.max(index + 1);
+        receiver.state.timestamp = header.timestamp;
+        receiver.last_packet = Some(now);
+        let newest = receiver.window.next() == index + 1;
+        let packet = self.pool.fill(opened.slot).ok_or(DropReason::NoBuffer)?;
+        let empty = packet.payload_len == 0;
+        if empty && newest {
+            receiver.positions.skip(index);
+        }
+        let placed = place(receiver, index);
+        let resumed = std::mem::take(&mut receiver.stalled);
+        self.touch(row);
+        if started {
+            self.stream_started(now, row, link, header.ssrc);
+        }
+        if resumed {
+            self.event(now, EventKind::EncodingResumed, RowKind::Encoding, link, 0);
+        }
+        self.note_gaps(now, row, &config, codec, gaps);
+        if empty && newest {
+            return Err(DropReason::PaddingOnly);
+        }
+        self.finish(opened.slot, link, codec, red, placed?)
+    }
+
+    /// Fills in what a packet is, and shares it.
+    fn finish(
+        &mut self,
+        slot: u32,
+        encoding: RowLink,
+        codec: CodecKind,
+        red: bool,
+        position: u64,
+    ) -> Result<Arc<Packet>, DropReason> {
+        let packet = self.pool.fill(slot).ok_or(DropReason::NoBuffer)?;
+        packet.encoding = encoding;
+        packet.position = position;
+        packet.red = red;
+        // What has no keyframes, or none that we can see, may begin anywhere.
+        packet.keyframe = !codec.is_video() || codec::keyframe(codec, packet.payload());
+        self.count_media(slot, encoding.row, codec);
+        self.pool.share(slot).ok_or(DropReason::NoBuffer)
+    }
+
+    fn count_media(&mut self, slot: u32, row: u32, codec: CodecKind) {
+        let Some(packet) = self.pool.fill(slot) else {
+            return;
+        };
+        let (marker, timestamp) = (packet.marker, packet.timestamp);
+        let keyframe = packet.keyframe && codec.is_video();
+        let (bytes, arrival) = (u64::from(packet.payload_len), packet.arrival);
+        let mut begins = false;
+        if keyframe && let Some(encoding) = self.encodings[row as usize].as_deref_mut() {
+            encoding.keyframe.came();
+            if let Some(receiver) = encoding.receiver.as_deref_mut() {
+                begins = receiver.last_keyframe.replace(timestamp) != Some(timestamp);
+            }
+        }
+        if let Some(counters) = self.encoding_counters(row) {
+            counters.packets_received.add(1);
+            counters.bytes_received.add(bytes);
+            counters.frames_received.add(u64::from(marker));
+            counters.key_frames_received.add(u64::from(begins));
+            counters.last_received_us.set(arrival.0);
+        }
+    }
+
+    fn stream_started(&mut self, now: Micros, row: u32, link: RowLink, ssrc: u32) {
+        let value = u64::from(ssrc);
+        self.event(
+            now,
+            EventKind::EncodingStarted,
+            RowKind::Encoding,
+            link,
+            value,
+        );
+        self.timers.arm(TimerKind::Keyframe, row, now);
+        self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
+    }
+
+    fn note_gaps(
+        &mut self,
+        now: Micros,
+        row: u32,
+        config: &EncodingConfig,
+        codec: CodecKind,
+        gaps: Gaps,
+    ) {
+        let nack = config.feedback & EncodingConfig::NACK != 0;
+        match gaps {
+            Gaps::Same => {}
+            Gaps::Opened if nack => {
+                let at = now + NACK_REORDER_US / 2;
+                self.timers.arm(TimerKind::Nack, row, at);
+            }
+            Gaps::Opened => {
+                if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
+                    && let Some(receiver) = encoding.receiver.as_deref_mut()
+                {
+                    receiver.nack.forget();
+                }
+            }
+            Gaps::TooMany if codec.is_video() => {
+                let link = RowLink {
+                    row,
+                    generation: config.head.generation,
+                };
+                self.want_keyframe(now, link);
+            }
+            Gaps::TooMany => {}
+        }
+    }
+
+    /// A retransmission (RFC 4588): turns it into the packet that it repeats.
+    fn accept_rtx(
+        &mut self,
+        now: Micros,
+        opened: &Opened,
+        row: u32,
+    ) -> Result<Arc<Packet>, DropReason> {
+        let Opened { header, index, .. } = *opened;
+        let unmatched = DropReason::RtxUnmatched;
+        let encoding = self.encodings[row as usize]
+            .as_deref_mut()
+            .ok_or(unmatched)?;
+        let (link, codec, config) = (encoding.link, encoding.codec, encoding.config);
+        let receiver = encoding.receiver.as_deref_mut().ok_or(unmatched)?;
+        if header.payload_type != config.rtx_payload_type {
+            return Err(DropReason::UnknownPayloadType);
+        }
+        if receiver.rtx_ssrc != header.ssrc {
+            receiver.rtx_ssrc = header.ssrc;
+            receiver.state.rtx_ssrc = header.ssrc;
+            receiver.state.rtx_srtp_next = 0;
+        }
+        receiver.state.rtx_srtp_next = receiver.state.rtx_srtp_next.max(index + 1);
+        if receiver.ssrc == 0 {
+            return Err(unmatched);
+        }
+        let packet = self.pool.fill(opened.slot).ok_or(DropReason::NoBuffer)?;
+        let Some(&[high, low]) = packet.payload().first_chunk::<2>() else {
+            return Err(DropReason::PaddingOnly);
+        };
+        let next = receiver.window.next();
+        let original = seq::extend(u16::from_be_bytes([high, low]), next.saturating_sub(1));
+        packet.payload_start += 2;
+        packet.payload_len -= 2;
+        packet.ssrc = receiver.ssrc;
+        let useful = original < next + RTX_AHEAD && receiver.window.look(original) == Seen::New;
+        let placed = if useful {
+            receiver.window.insert(original);
+            receiver.nack.received(now, original);
+            receiver.reception.received(now, original, None);
+            receiver.last_packet = Some(now);
+            place(receiver, original)
+        } else {
+            Err(DropReason::RtxUseless)
+        };
+        let rtt = receiver.nack.rtt();
+        self.touch(row);
+        if let Some(counters) = self.encoding_counters(row) {
+            match placed {
+                Ok(_) => counters.retransmitted_received.add(1),
+                Err(_) => counters.retransmitted_useless.add(1),
+            }
+            if let Some(rtt) = rtt {
+                counters.rtt_us.set(rtt);
+            }
+        }
+        let red = false;
+        self.finish(opened.slot, link, codec, red, placed?)
+    }
+
+    /// The state of an encoding is to be stored at the end of the batch.
+    fn touch(&mut self, row: u32) {
+        if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
+            && let Some(receiver) = encoding.receiver.as_deref_mut()
+            && !std::mem::replace(&mut receiver.touched, true)
+        {
+            self.touched.push(row);
+        }
+    }
+
+    /// Gives a new packet of an encoding to the workers that have subscribers of it.
+    fn publish<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        packet: Arc<Packet>,
+        out: &mut O,
+    ) {
+        let row = packet.encoding.row;
+        let workers = self.other_workers(packet.encoding);
+        let mut rest = workers;
+        while rest != 0 {
+            let worker = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            let message = PeerMessage::Packet(Arc::clone(&packet));
+            if out.to_worker(worker, message).is_ok() {
+                self.tables.counters().packets_crossed_out.add(1);
+                if let Some(counters) = self.encoding_counters(row) {
+                    counters.packets_crossed.add(1);
+                }
+            } else {
+                self.drop_packet(DropReason::PeerRingFull);
+            }
+        }
+        self.enqueue(now, packet, out);
+    }
+
+    /// Other workers with subscribers of an encoding's track, a bit each.
+    pub(crate) fn other_workers(&mut self, encoding: RowLink) -> u64 {
+        let Some(encoding) = self.encoding(encoding) else {
+            return 0;
+        };
+        let track = encoding.config.track;
+        let all = self
+            .track(track)
+            .map_or(0, |track| track.config.subscriber_workers);
+        let known = 1_u64
+            .checked_shl(u32::try_from(self.tables.tables().workers()).unwrap_or(64))
+            .map_or(u64::MAX, |bit| bit - 1);
+        all & known & !(1 << self.worker)
+    }
+}
+
+/// The place of an authenticated index in its encoding's stream.
+fn place(receiver: &mut Receiver, index: u64) -> Result<u64, DropReason> {
+    let position = receiver.positions.of(index).ok_or(DropReason::TooOld)?;
+    receiver.next_position = receiver.next_position.max(position + 1);
+    receiver.state.position_offset = receiver.positions.offset();
+    Ok(position)
+}
+
+/// The stream that a packet was found to belong to.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    /// In the transport's streams.
+    place: usize,
+    /// Row of the encoding.
+    encoding: u32,
+    kind: StreamKind,
+}
+
+/// What a packet says of itself (RFC 9143, RFC 8852).
+struct Names<'a> {
+    mid: Option<&'a [u8]>,
+    rid: Option<&'a [u8]>,
+    repaired: Option<&'a [u8]>,
+}
+
+/// The encoding and kind of stream that a packet of an unknown SSRC belongs to.
+fn find<'a>(
+    candidates: impl Iterator<Item = (u32, &'a EncodingConfig)> + Clone,
+    header: &RtpHeader,
+    names: &Names<'_>,
+) -> Option<(u32, StreamKind)> {
+    let kind_of = |config: &EncodingConfig| {
+        let pt = header.payload_type;
+        let has = |t: u8| t != 0 && t == pt;
+        if pt == config.payload_type || has(config.red_payload_type) {
+            Some(StreamKind::Media)
+        } else {
+            has(config.rtx_payload_type).then_some(StreamKind::Rtx)
+        }
+    };
+    let of_mid = |config: &EncodingConfig| {
+        let mid = config.mid.as_bytes_of();
+        names.mid.is_none_or(|named| mid.is_empty() || mid == named)
+    };
+    // Retransmissions name their layer as repaired; some senders as RID.
+    if let Some(layer) = names.repaired.or(names.rid) {
+        let named = candidates.clone().find_map(|(row, config)| {
+            let same = of_mid(config) && config.rid.as_bytes_of() == layer;
+            Some((row, same.then(|| kind_of(config))??))
+        });
+        if named.is_some() {
+            return named;
+        }
+    }
+    let announced = candidates.clone().find_map(|(row, config)| {
+        if header.ssrc == config.ssrc {
+            Some((row, StreamKind::Media))
+        } else {
+            (header.ssrc == config.rtx_ssrc).then_some((row, StreamKind::Rtx))
+        }
+    });
+    // An announced SSRC is believed unless the packet names another m-section.
+    let announced = announced.filter(|&(row, _)| {
+        candidates
+            .clone()
+            .any(|(other, config)| other == row && of_mid(config))
+    });
+    if header.ssrc != 0 && announced.is_some() {
+        return announced;
+    }
+    let mut matching = candidates
+        .filter(|(_, config)| of_mid(config))
+        .filter_map(|(row, config)| Some((row, kind_of(config)?)));
+    let first = matching.next()?;
+    matching.next().is_none().then_some(first)
+}

@@ -1,0 +1,34 @@
+use crate::limits::KEYFRAME_THROTTLE_US;
+use crate::time::Micros;
+
+/// Keyframe requests of all viewers of an encoding, merged into few towards its
+/// publisher.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KeyframeRequests {
+    wanted: bool,
+    sent: Option<Micros>,
+}
+
+impl KeyframeRequests {
+    /// Somebody needs a keyframe.
+    pub(crate) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// A keyframe came.
+    pub(crate) fn came(&mut self) {
+        self.wanted = false;
+    }
+
+    /// When a request may be sent, if one is wanted.
+    pub(crate) fn due(&self) -> Option<Micros> {
+        let sent = self.sent.map_or(Micros(0), |at| at + KEYFRAME_THROTTLE_US);
+        self.wanted.then_some(sent)
+    }
+
+    /// A request was sent. Whoever still waits when it is time to retry wants again.
+    pub(crate) fn sent(&mut self, now: Micros) {
+        self.sent = Some(now);
+        self.wanted = false;
+    }
+}

@@ -1,0 +1,460 @@
+use crate::engine::Engine;
+use crate::fanout::has_room;
+use crate::limits::{
+    KEYFRAME_RETRY_US, MAX_DATAGRAM, MAX_RTCP, REMB_FACTOR, REMB_FLOOR_BPS, REPORT_BLOCKS,
+    REPORT_INTERVAL_US, TICK_US, TWCC_MAX_US, TWCC_MESSAGES,
+};
+use crate::output::Output;
+use crate::peer::PeerMessage;
+use crate::time::Micros;
+use crate::timers::TimerKind;
+use crate::transport::StreamKind;
+use ion_tables::{
+    EncodingConfig, RowLink, Transport as TransportRow, TransportConfig, WorkerTables,
+};
+use ion_wire::WireError;
+use ion_wire::ntp;
+use ion_wire::rtcp::feedback::FirEntry;
+use ion_wire::rtcp::twcc::TwccHeader;
+use ion_wire::rtcp::{CompoundBuilder, ReportBlock, SenderInfo, build};
+
+/// Room that one sender report with its CNAME takes at most.
+const SENDER_REPORT_ROOM: usize = 28 + 4 + 4 + 2 + 23 + 4;
+
+/// Seals an RTCP compound for a transport into the batch. The SRTCP index is stored
+/// before anything can be sent with it.
+fn send_rtcp<O: Output<Message = PeerMessage>>(
+    tables: &WorkerTables,
+    transport: &mut crate::transport::Transport,
+    plain: &[u8],
+    out: &mut O,
+) -> bool {
+    let row = transport.link.row;
+    let (Some(path), Some(keys)) = (transport.path, transport.keys.as_mut()) else {
+        return false;
+    };
+    if !has_room(out) {
+        out.transmit();
+    }
+    let Some(space) = out.batch().space(MAX_DATAGRAM) else {
+        tables
+            .counters()
+            .drop_packets(ion_tables::DropReason::TransmitFull, 1);
+        return false;
+    };
+    let index = transport.state.srtcp_tx_next;
+    let Ok(len) = keys.sealer.seal_rtcp(index, plain, space) else {
+        tables
+            .counters()
+            .drop_packets(ion_tables::DropReason::IndexExhausted, 1);
+        return false;
+    };
+    transport.state.srtcp_tx_next = index + 1;
+    tables.store::<TransportRow>(row, &transport.state);
+    out.batch().commit(&path, len);
+    if let Some(counters) = tables.tables().counters::<TransportRow>(row) {
+        counters.rtcp_sent.add(1);
+        counters.packets_sent.add(1);
+        counters.bytes_sent.add(len as u64);
+    }
+    true
+}
+
+/// What a compound must begin with, unless reduced size was negotiated (RFC 5506): a
+/// report, and who we are.
+fn begin<'a>(
+    buffer: &'a mut [u8],
+    config: &TransportConfig,
+) -> Result<CompoundBuilder<'a>, WireError> {
+    let mut compound = CompoundBuilder::new(buffer);
+    if config.flags & TransportConfig::RTCP_REDUCED_SIZE == 0 {
+        let ssrc = config.feedback_ssrc;
+        compound.push(|out| build::receiver_report(out, ssrc, &[]))?;
+        compound.push(|out| build::sdes_cname(out, ssrc, config.cname.as_str()))?;
+    }
+    Ok(compound)
+}
+
+impl Engine {
+    /// The one sender report that a stream gets at its very beginning, so that viewers
+    /// can join audio and video at once.
+    pub(crate) fn send_first_report<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        if let Some(subscriber) = self.subscriptions[row as usize].as_deref() {
+            let transport = subscriber.transport;
+            self.send_sender_reports(now, transport, &[row], out);
+        }
+    }
+
+    /// The reports of a transport that are due every second.
+    pub(crate) fn report<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        if self.transports[row as usize].is_none() {
+            return;
+        }
+        self.timers
+            .arm(TimerKind::Report, row, now + REPORT_INTERVAL_US);
+        let subscriptions =
+            std::mem::take(&mut self.children.subscriptions_of_transport[row as usize]);
+        self.send_sender_reports(now, row, &subscriptions, out);
+        self.children.subscriptions_of_transport[row as usize] = subscriptions;
+        self.send_receiver_report(now, row, out);
+    }
+
+    fn sender_info(&self, now: Micros, row: u32) -> Option<(u32, SenderInfo)> {
+        let subscriber = self.subscriptions[row as usize].as_deref()?;
+        let epoch = subscriber.epoch().filter(|_| subscriber.has_sent())?;
+        let encoding = self.encodings[epoch.source.encoding.row as usize]
+            .as_deref()
+            .filter(|encoding| encoding.link == epoch.source.encoding)?;
+        let mapping = encoding.feed.as_deref()?.mapping(epoch.source.ssrc)?;
+        let ntp = self.ntp(now);
+        let rate = encoding.config.clock_rate.max(1);
+        let info = SenderInfo {
+            ntp,
+            rtp_timestamp: mapping
+                .rtp_at(ntp, rate)
+                .wrapping_add(epoch.timestamp_offset),
+            packet_count: subscriber.state.sender_packets,
+            octet_count: subscriber.state.sender_octets,
+        };
+        Some((subscriber.config.ssrc, info))
+    }
+
+    /// Sender reports with CNAMEs for the given subscriptions of a transport, as many
+    /// in each datagram as fit.
+    fn send_sender_reports<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        subscriptions: &[u32],
+        out: &mut O,
+    ) {
+        let mut buffer = [0_u8; MAX_RTCP];
+        let mut rest = subscriptions.iter();
+        loop {
+            let Some(transport) = self.transports[row as usize].as_deref() else {
+                return;
+            };
+            let cname = transport.config.cname;
+            let mut compound = CompoundBuilder::new(&mut buffer);
+            while compound.room() >= SENDER_REPORT_ROOM
+                && let Some(&subscription) = rest.next()
+            {
+                let Some((ssrc, info)) = self.sender_info(now, subscription) else {
+                    continue;
+                };
+                let written = compound
+                    .push(|out| build::sender_report(out, ssrc, &info, &[]))
+                    .and_then(|c| c.push(|out| build::sdes_cname(out, ssrc, cname.as_str())));
+                if written.is_err() {
+                    break;
+                }
+            }
+            if compound.is_empty() {
+                return;
+            }
+            if let Some(transport) = self.transports[row as usize].as_deref_mut() {
+                send_rtcp(&self.tables, transport, compound.as_bytes(), out);
+            }
+        }
+    }
+
+    /// The report block of one encoding of a publisher.
+    fn report_block_of(&mut self, now: Micros, row: u32) -> Option<ReportBlock> {
+        let receiver = self.encodings[row as usize]
+            .as_deref_mut()?
+            .receiver
+            .as_deref_mut()?;
+        if receiver.ssrc == 0 || receiver.last_packet.is_none() {
+            return None;
+        }
+        let report = receiver.reception.report();
+        let (last_sr, delay) = receiver
+            .last_report
+            .map_or((0, 0), |(sr, at)| (sr, ntp::us_to_short(now.since(at))));
+        Some(ReportBlock {
+            ssrc: receiver.ssrc,
+            fraction_lost: report.fraction_lost,
+            cumulative_lost: report.cumulative_lost,
+            extended_highest_sequence: report.highest,
+            jitter: report.jitter,
+            last_sr,
+            delay_since_last_sr: delay,
+        })
+    }
+
+    fn send_receiver_report<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let mut blocks = [ReportBlock::default(); REPORT_BLOCKS];
+        let mut count = 0;
+        let mut remb = false;
+        for at in 0..self.children.encodings_of_transport[row as usize].len() {
+            let encoding = self.children.encodings_of_transport[row as usize][at];
+            let Some(block) = self.report_block_of(now, encoding) else {
+                continue;
+            };
+            if let Some(slot) = blocks.get_mut(count) {
+                *slot = block;
+                count += 1;
+            }
+            remb |= self.encodings[encoding as usize]
+                .as_ref()
+                .is_some_and(|encoding| wants_remb(&encoding.config));
+        }
+        if count == 0 {
+            return;
+        }
+        let Some(transport) = self.transports[row as usize].as_deref_mut() else {
+            return;
+        };
+        let bytes = std::mem::take(&mut transport.bytes_since_report);
+        let blocks = &blocks[..count];
+        let ssrc = transport.config.feedback_ssrc;
+        let cname = transport.config.cname;
+        let mut compound = CompoundBuilder::new(&mut self.scratch.rtcp[..MAX_RTCP]);
+        let mut written = compound
+            .push(|out| build::receiver_report(out, ssrc, blocks))
+            .and_then(|c| c.push(|out| build::sdes_cname(out, ssrc, cname.as_str())));
+        if remb {
+            let mut ssrcs = [0_u32; REPORT_BLOCKS];
+            for (slot, block) in ssrcs.iter_mut().zip(blocks) {
+                *slot = block.ssrc;
+            }
+            let rate = bytes * 8 * 1_000_000 / REPORT_INTERVAL_US;
+            let bps = (rate * REMB_FACTOR.0 / REMB_FACTOR.1).max(REMB_FLOOR_BPS);
+            written =
+                written.and_then(|c| c.push(|out| build::remb(out, ssrc, bps, &ssrcs[..count])));
+        }
+        if written.is_ok() {
+            send_rtcp(&self.tables, transport, compound.as_bytes(), out);
+        }
+    }
+
+    /// Transport-wide feedback of what came since the last.
+    pub(crate) fn send_feedback<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let Some(transport) = self.transports[row as usize].as_deref_mut() else {
+            return;
+        };
+        let media_ssrc = transport
+            .streams
+            .iter()
+            .find(|stream| stream.kind == StreamKind::Media)
+            .map_or(0, |stream| stream.ssrc);
+        let config = transport.config;
+        transport.last_feedback = now;
+        for _ in 0..TWCC_MESSAGES {
+            let Some(twcc) = &mut transport.twcc else {
+                return;
+            };
+            let Some((base_sequence, count)) = twcc.pending(&mut self.scratch.arrivals) else {
+                return;
+            };
+            let arrivals = &self.scratch.arrivals[..count];
+            #[expect(clippy::cast_possible_truncation, reason = "eight bits on the wire")]
+            let header = TwccHeader {
+                sender_ssrc: config.feedback_ssrc,
+                media_ssrc,
+                base_sequence,
+                feedback_count: transport.state.transport_cc_feedback_count as u8,
+            };
+            let Ok(mut compound) = begin(&mut self.scratch.rtcp[..MAX_RTCP], &config) else {
+                return;
+            };
+            let mut statuses = 0;
+            let written = compound.push(|out| {
+                let written = build::twcc(out, &header, arrivals)?;
+                statuses = written.statuses;
+                Ok(written.len)
+            });
+            if written.is_err() {
+                // Cannot be said in this message: what it begins with is given up.
+                twcc.reported(count);
+                continue;
+            }
+            twcc.reported(statuses);
+            transport.state.transport_cc_feedback_count =
+                transport.state.transport_cc_feedback_count.wrapping_add(1);
+            if send_rtcp(&self.tables, transport, compound.as_bytes(), out)
+                && let Some(counters) = self.tables.tables().counters::<TransportRow>(row)
+            {
+                counters.transport_cc_sent.add(1);
+            }
+        }
+        if transport
+            .twcc
+            .as_ref()
+            .is_some_and(|twcc| twcc.is_pending())
+        {
+            self.timers.arm(TimerKind::Feedback, row, now + TWCC_MAX_US);
+        }
+    }
+
+    /// Sends one feedback message about an encoding to its publisher.
+    fn send_to_publisher<O, F>(&mut self, link: RowLink, out: &mut O, write: F) -> bool
+    where
+        O: Output<Message = PeerMessage>,
+        F: FnOnce(&mut [u8], u32) -> Result<usize, WireError>,
+    {
+        let transport = self
+            .transports
+            .get_mut(link.row as usize)
+            .and_then(|slot| slot.as_deref_mut())
+            .filter(|transport| transport.link == link);
+        let Some(transport) = transport else {
+            return false;
+        };
+        let ssrc = transport.config.feedback_ssrc;
+        let Ok(mut compound) = begin(&mut self.scratch.rtcp[..MAX_RTCP], &transport.config) else {
+            return false;
+        };
+        compound.push(|out| write(out, ssrc)).is_ok()
+            && send_rtcp(&self.tables, transport, compound.as_bytes(), out)
+    }
+
+    /// Asks a publisher for what is missing of an encoding.
+    pub(crate) fn send_nacks<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+            return;
+        };
+        let (link, transport) = (encoding.link, encoding.config.transport);
+        let Some(receiver) = encoding.receiver.as_deref_mut() else {
+            return;
+        };
+        let media_ssrc = receiver.ssrc;
+        let (count, given_up) = receiver.nack.due(now, &mut self.scratch.missing);
+        let again = !receiver.nack.is_empty();
+        if count > 0 {
+            let mut sequences = [0_u16; crate::limits::NACK_BATCH];
+            for (sequence, &index) in sequences.iter_mut().zip(&self.scratch.missing[..count]) {
+                *sequence = crate::fanout::low16(index);
+            }
+            let sent = self.send_to_publisher(transport, out, |out, ssrc| {
+                build::nack(out, ssrc, media_ssrc, &sequences[..count])
+            });
+            if let Some(counters) = self.encoding_counters(row).filter(|_| sent) {
+                counters.nacks_sent.add(count as u64);
+                counters.nack_messages_sent.add(1);
+            }
+        }
+        if given_up {
+            // Viewers cannot decode past it: only a new picture helps.
+            self.want_keyframe(now, link);
+        }
+        if again {
+            self.timers.arm(TimerKind::Nack, row, now + TICK_US);
+        }
+    }
+
+    /// Asks for a keyframe of an encoding: its publisher, or its worker if that is
+    /// another.
+    pub(crate) fn request_keyframe<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let Some(encoding) = self.encodings[row as usize].as_deref() else {
+            return;
+        };
+        let (link, config) = (encoding.link, encoding.config);
+        let waiting = self.has_waiting(now, link, config.track);
+        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+            return;
+        };
+        if waiting {
+            encoding.keyframe.want();
+        }
+        let Some(due) = encoding.keyframe.due() else {
+            return;
+        };
+        if due > now {
+            self.timers.arm(TimerKind::Keyframe, row, due);
+            return;
+        }
+        if config.worker != self.worker {
+            let message = PeerMessage::Keyframe { encoding: link };
+            if out.to_worker(usize::from(config.worker), message).is_err() {
+                self.drop_packet(ion_tables::DropReason::PeerRingFull);
+            }
+        } else if !self.ask_publisher(row, &config, out) {
+            // Nobody to ask yet: asked again when the encoding starts.
+            return;
+        }
+        if let Some(encoding) = self.encodings[row as usize].as_deref_mut() {
+            encoding.keyframe.sent(now);
+            let again = now + KEYFRAME_RETRY_US;
+            self.timers.arm(TimerKind::Keyframe, row, again);
+        }
+    }
+
+    /// Sends a PLI, or where only that was negotiated a FIR. False if there is nothing
+    /// to ask.
+    fn ask_publisher<O: Output<Message = PeerMessage>>(
+        &mut self,
+        row: u32,
+        config: &EncodingConfig,
+        out: &mut O,
+    ) -> bool {
+        let Some(receiver) = self.encodings[row as usize]
+            .as_deref_mut()
+            .and_then(|encoding| encoding.receiver.as_deref_mut())
+            .filter(|receiver| receiver.ssrc != 0)
+        else {
+            return false;
+        };
+        let media_ssrc = receiver.ssrc;
+        let feedback = config.feedback;
+        let fir = feedback & EncodingConfig::PLI == 0 && feedback & EncodingConfig::FIR != 0;
+        if feedback & (EncodingConfig::PLI | EncodingConfig::FIR) == 0 {
+            return false;
+        }
+        let entry = FirEntry {
+            ssrc: media_ssrc,
+            sequence: receiver.fir_sequence,
+        };
+        if fir {
+            receiver.fir_sequence = receiver.fir_sequence.wrapping_add(1);
+        }
+        let sent = self.send_to_publisher(config.transport, out, |out, ssrc| {
+            if fir {
+                build::fir(out, ssrc, &[entry])
+            } else {
+                build::pli(out, ssrc, media_ssrc)
+            }
+        });
+        if let Some(counters) = self.encoding_counters(row).filter(|_| sent) {
+            counters.plis_sent.add(u64::from(!fir));
+            counters.firs_sent.add(u64::from(fir));
+        }
+        sent
+    }
+}
+
+/// Whether a publisher adapts by REMB only.
+fn wants_remb(config: &EncodingConfig) -> bool {
+    let both = EncodingConfig::REMB | EncodingConfig::TRANSPORT_CC;
+    config.feedback & both == EncodingConfig::REMB
+}

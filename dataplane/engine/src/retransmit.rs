@@ -1,0 +1,232 @@
+use crate::engine::Engine;
+use crate::fanout::{Header, has_room, low16, payload_for, seal_media, send_media, write_header};
+use crate::ingress::srtp_drop;
+use crate::limits::MAX_DATAGRAM;
+use crate::output::Output;
+use crate::packet::Packet;
+use crate::peer::PeerMessage;
+use crate::subscription::{Numbers, Subscriber};
+use crate::time::Micros;
+use crate::transport::Transport;
+use ion_tables::{DropReason, Subscription as SubscriptionRow};
+use ion_wire::rtp::HeaderFields;
+use ion_wire::seq;
+use std::sync::Arc;
+
+/// What became of a request to send a packet again.
+enum Answer {
+    Sent {
+        payload: u64,
+        bytes: u64,
+    },
+    /// No longer here, or never sent.
+    Missed,
+    /// Sent a moment ago, or more than the viewer is entitled to.
+    Suppressed,
+}
+
+impl Engine {
+    /// Answers a viewer's NACK: from the shared history, as RTX (RFC 4588), or as the
+    /// plain packet where the viewer has no RTX.
+    pub(crate) fn answer_nack<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        transport: u32,
+        row: u32,
+        sequences: impl Iterator<Item = u16>,
+        out: &mut O,
+    ) {
+        let (mut asked, mut missed, mut suppressed, mut limited) = (0, 0, 0, 0_u64);
+        let (mut sent, mut payload, mut bytes) = (0, 0, 0);
+        for sequence in sequences {
+            asked += 1;
+            let within = self.transports[transport as usize]
+                .as_deref_mut()
+                .is_some_and(|transport| transport.budget.take_nack(now));
+            if !within {
+                limited += 1;
+                continue;
+            }
+            match self.send_again(now, row, sequence, out) {
+                Answer::Sent {
+                    payload: p,
+                    bytes: b,
+                } => {
+                    sent += 1;
+                    payload += p;
+                    bytes += b;
+                }
+                Answer::Missed => missed += 1,
+                Answer::Suppressed => suppressed += 1,
+            }
+        }
+        if limited > 0 {
+            self.drop_of(transport, DropReason::RateLimited);
+        }
+        if let Some(counters) = self.subscription_counters(row) {
+            counters.nacks_received.add(asked);
+            counters.nacks_missed.add(missed);
+            counters.nacks_suppressed.add(suppressed + limited);
+            counters.retransmitted_sent.add(sent);
+            counters.retransmitted_bytes.add(payload);
+        }
+        self.count_sent(transport, sent, bytes);
+    }
+
+    fn send_again<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        sequence: u16,
+        out: &mut O,
+    ) -> Answer {
+        let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
+            return Answer::Missed;
+        };
+        let next = subscriber.next_index();
+        let index = seq::extend(sequence, next.saturating_sub(1));
+        let Some(epoch) = subscriber.epoch_of(index).copied().filter(|_| index < next) else {
+            return Answer::Missed;
+        };
+        let Some(position) = index.checked_add_signed(-epoch.sequence_offset) else {
+            return Answer::Missed;
+        };
+        let packet = self
+            .encodings
+            .get(epoch.source.encoding.row as usize)
+            .and_then(|slot| slot.as_deref())
+            .filter(|encoding| encoding.link == epoch.source.encoding)
+            .and_then(|encoding| encoding.feed.as_deref())
+            .and_then(|feed| feed.history.get(position))
+            .filter(|packet| packet.ssrc == epoch.source.ssrc)
+            .cloned();
+        let Some(packet) = packet else {
+            return Answer::Missed;
+        };
+        let numbers = Numbers {
+            index,
+            timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
+        };
+        let answer = self.resend(now, row, &packet, numbers, out);
+        // The history has the other reference: nothing is freed here.
+        drop(packet);
+        answer
+    }
+
+    fn resend<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        packet: &Arc<Packet>,
+        numbers: Numbers,
+        out: &mut O,
+    ) -> Answer {
+        let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
+            return Answer::Missed;
+        };
+        let transport = self
+            .transports
+            .get_mut(subscriber.transport as usize)
+            .and_then(|slot| slot.as_deref_mut())
+            .filter(|transport| transport.link == subscriber.config.transport);
+        let Some(transport) = transport.filter(|_| !subscriber.is_paused()) else {
+            return Answer::Missed;
+        };
+        let rtx = subscriber.has_rtx();
+        if !rtx && subscriber.was_sent(numbers.index) {
+            // Only byte by byte the same may go out under the same index.
+            if numbers.index < subscriber.plain_floor || !subscriber.resends_plain() {
+                return Answer::Missed;
+            }
+        }
+        let cost = u64::from(packet.payload_len) + 64;
+        if subscriber.is_repeat(numbers.index, now) || !transport.budget.take_rtx(cost) {
+            return Answer::Suppressed;
+        }
+        if !has_room(out) {
+            out.transmit();
+        }
+        let sent = if rtx {
+            send_rtx(
+                &self.tables,
+                transport,
+                subscriber,
+                packet,
+                numbers,
+                now,
+                out,
+            )
+        } else if subscriber.was_sent(numbers.index) {
+            seal_media(transport, subscriber, packet, numbers, now, out)
+        } else {
+            send_media(transport, subscriber, packet, numbers, now, out)
+        };
+        self.tables
+            .store::<SubscriptionRow>(row, subscriber.snapshot());
+        match sent {
+            Ok(bytes) => Answer::Sent {
+                payload: u64::from(packet.payload_len),
+                bytes: bytes as u64,
+            },
+            Err(reason) => {
+                self.tables.counters().drop_packets(reason, 1);
+                Answer::Missed
+            }
+        }
+    }
+}
+
+/// Sends a packet again as RTX: on its own SSRC, under an index never used, with the
+/// original sequence number before the payload (RFC 4588, section 4).
+fn send_rtx<O: Output<Message = PeerMessage>>(
+    tables: &ion_tables::WorkerTables,
+    transport: &mut Transport,
+    subscriber: &mut Subscriber,
+    packet: &Packet,
+    numbers: Numbers,
+    now: Micros,
+    out: &mut O,
+) -> Result<usize, DropReason> {
+    let config = &subscriber.config;
+    let payload = payload_for(packet, subscriber);
+    let (index, ssrc) = (subscriber.rtx_next, subscriber.rtx_ssrc);
+    let header = Header {
+        fields: HeaderFields {
+            marker: packet.marker,
+            payload_type: config.rtx_payload_type,
+            sequence: low16(index),
+            timestamp: numbers.timestamp,
+            ssrc,
+        },
+        mid: config.mid.as_bytes_of(),
+        momentary: true,
+    };
+    let path = transport.path.ok_or(DropReason::SendFailed)?;
+    let limit = transport.max_datagram();
+    let space = out
+        .batch()
+        .space(MAX_DATAGRAM)
+        .ok_or(DropReason::TransmitFull)?;
+    let header_len = write_header(transport, &header, packet, now, space)?;
+    let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
+    let plain_len = header_len + 2 + payload.len();
+    if plain_len + keys.sealer.profile().rtp_overhead() > limit {
+        return Err(DropReason::TooLarge);
+    }
+    let body = space
+        .get_mut(header_len..plain_len)
+        .ok_or(DropReason::TooLarge)?;
+    let (original, rest) = body.split_at_mut(2);
+    original.copy_from_slice(&low16(numbers.index).to_be_bytes());
+    rest.copy_from_slice(payload);
+    // The state says that the index is used before anything can be sent with it.
+    subscriber.rtx_next = index + 1;
+    let row = subscriber.link.row;
+    tables.store::<SubscriptionRow>(row, subscriber.snapshot());
+    let len = keys
+        .sealer
+        .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
+        .map_err(srtp_drop)?;
+    out.batch().commit(&path, len);
+    Ok(len)
+}

@@ -1,0 +1,357 @@
+use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MIN_US, SEND_WINDOW};
+use crate::packet::Packet;
+use crate::time::Micros;
+use crate::window::{Seen, Window};
+use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState};
+
+const SEND_WORDS: usize = SEND_WINDOW / 64;
+
+/// A stream of a publisher: an encoding under one SSRC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) encoding: RowLink,
+    pub(crate) ssrc: u32,
+}
+
+impl Source {
+    pub(crate) fn of(packet: &Packet) -> Self {
+        Self {
+            encoding: packet.encoding,
+            ssrc: packet.ssrc,
+        }
+    }
+}
+
+/// From an outgoing index on: which source it came from, and how numbers were made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epoch {
+    pub(crate) start: u64,
+    pub(crate) source: Source,
+    /// Outgoing index less position in the source's stream.
+    pub(crate) sequence_offset: i64,
+    /// Outgoing timestamp less the source's.
+    pub(crate) timestamp_offset: u32,
+}
+
+/// The numbers a packet goes out with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// 48-bit SRTP index; its low half is the sequence number.
+    pub(crate) index: u64,
+    pub(crate) timestamp: u32,
+}
+
+/// A track sent to one viewer: numbers only, no packets.
+///
+/// Invariant: **an index is sealed for one content only.** `sent` holds the indices
+/// that have been used and refuses those too old to tell. A packet is sealed again
+/// under its own index only for a viewer without RTX, from the same plaintext, with
+/// a header made from the same epoch and the same config (`plain_floor`), without
+/// the extensions that depend on the moment: byte by byte the same.
+pub(crate) struct Subscriber {
+    pub(crate) link: RowLink,
+    pub(crate) config: SubscriptionConfig,
+    /// SSRC of retransmissions; 0 is none.
+    pub(crate) rtx_ssrc: u32,
+    pub(crate) audio: bool,
+    /// Its transport.
+    pub(crate) transport: u32,
+    /// The row of the track and its life.
+    pub(crate) track: RowLink,
+    /// The encoding it should get.
+    pub(crate) target: Option<RowLink>,
+    /// Since when it waits for a keyframe of the target.
+    pub(crate) waiting: Option<Micros>,
+    pub(crate) wait_told: bool,
+    /// The current epoch is the last of `epochs`; `None` before the first packet, and
+    /// after a pause.
+    pub(crate) source: Option<Source>,
+    /// Packets below this position of the source are not forwarded.
+    first_position: u64,
+    epochs: [Option<Epoch>; EPOCHS],
+    sent: Window<SEND_WORDS>,
+    last_timestamp: u32,
+    last_sent: Option<Micros>,
+    /// Indices below this one are not sent again as they were.
+    pub(crate) plain_floor: u64,
+    /// Index and millisecond of recent retransmissions, by index.
+    repeats: [(u32, u32); RTX_REMEMBERED],
+    pub(crate) rtx_next: u64,
+    pub(crate) rtt_us: u64,
+    /// Last full intra request of the viewer.
+    pub(crate) fir_sequence: Option<u8>,
+    pub(crate) state: SubscriptionState,
+}
+
+/// Where the indices of an SSRC begin: below half the sequence space, so that both
+/// ends agree on the rollover counter (RFC 3711, 3.3.1).
+fn first_index(ssrc: u32) -> u64 {
+    u64::from(ssrc.wrapping_mul(0x9E37_79B1) >> 18) + 1
+}
+
+impl Subscriber {
+    /// A subscriber that goes on where `state` says, if it is of the same life.
+    /// `used` are the next indices of the two SSRCs, as far as the transport has sent
+    /// with them before.
+    /// With no next index of the second, there is no retransmission stream.
+    pub(crate) fn new(
+        config: SubscriptionConfig,
+        link: RowLink,
+        audio: bool,
+        state: SubscriptionState,
+        used: (u64, Option<u64>),
+    ) -> Self {
+        let resumed = state.generation == link.generation && state.srtp_next > 0;
+        let mut state = if resumed {
+            state
+        } else {
+            SubscriptionState {
+                generation: link.generation,
+                ..SubscriptionState::default()
+            }
+        };
+        state.srtp_next = state.srtp_next.max(used.0).max(first_index(config.ssrc));
+        state.rtx_srtp_next = state
+            .rtx_srtp_next
+            .max(used.1.unwrap_or(0))
+            .max(first_index(config.rtx_ssrc));
+        Self {
+            link,
+            rtx_ssrc: used.1.map_or(0, |_| config.rtx_ssrc),
+            config,
+            audio,
+            transport: config.transport.row,
+            track: config.track,
+            target: None,
+            waiting: None,
+            wait_told: false,
+            source: None,
+            first_position: 0,
+            epochs: [None; EPOCHS],
+            sent: Window::from(state.srtp_next),
+            last_timestamp: state.timestamp,
+            last_sent: None,
+            plain_floor: state.srtp_next,
+            repeats: [(0, 0); RTX_REMEMBERED],
+            rtx_next: state.rtx_srtp_next,
+            rtt_us: 0,
+            fir_sequence: None,
+            state,
+        }
+    }
+
+    /// Takes in a config of the same life, transport and SSRCs.
+    pub(crate) fn configure(&mut self, config: SubscriptionConfig, audio: Option<bool>) {
+        let header = |c: &SubscriptionConfig| {
+            let types = (c.payload_type, c.rtx_payload_type, c.red_payload_type);
+            (types, c.mid, c.flags & SubscriptionConfig::NACK)
+        };
+        if header(&config) != header(&self.config) {
+            self.plain_floor = self.next_index();
+        }
+        if config.track != self.track {
+            // Another publication: the stream goes on when that allows it.
+            self.track = config.track;
+            self.target = None;
+            self.waiting = None;
+            self.stop();
+        }
+        self.audio = audio.unwrap_or(self.audio);
+        self.config = config;
+        if self.is_paused() {
+            self.waiting = None;
+            self.stop();
+        }
+    }
+
+    /// Goes on with the source of the stored state, if that is still the same stream:
+    /// `encoding` is its row as it is now, `ssrc` what is being received under.
+    pub(crate) fn resume(&mut self, encoding: RowLink, ssrc: u32, next_position: u64) {
+        let source = Source { encoding, ssrc };
+        let state = self.state;
+        if state.sender_packets == 0 || ssrc == 0 {
+            return;
+        }
+        // What was taken in before the restart was sent, or is lost for this viewer.
+        let Some(start) = next_position.checked_add_signed(state.sequence_offset) else {
+            return;
+        };
+        let start = start.max(state.srtp_next);
+        self.begin(Epoch {
+            start,
+            source,
+            sequence_offset: state.sequence_offset,
+            timestamp_offset: state.timestamp_offset,
+        });
+        self.first_position = start.saturating_add_signed(-state.sequence_offset);
+    }
+
+    fn begin(&mut self, epoch: Epoch) {
+        self.epochs.rotate_left(1);
+        self.epochs[EPOCHS - 1] = Some(epoch);
+        self.source = Some(epoch.source);
+    }
+
+    /// The epoch that packets are sent in now.
+    pub(crate) fn epoch(&self) -> Option<&Epoch> {
+        self.epochs[EPOCHS - 1]
+            .as_ref()
+            .filter(|_| self.source.is_some())
+    }
+
+    /// The epoch that an index was sent in.
+    pub(crate) fn epoch_of(&self, index: u64) -> Option<&Epoch> {
+        self.epochs
+            .iter()
+            .rev()
+            .flatten()
+            .find(|epoch| epoch.start <= index)
+    }
+
+    /// Next index that has never been used.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.sent.next()
+    }
+
+    /// Whether a packet has been sent, so that there is something to report.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.state.sender_packets != 0
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.config.flags & SubscriptionConfig::PAUSED != 0
+    }
+
+    /// Whether retransmissions go out on an SSRC of their own.
+    pub(crate) fn has_rtx(&self) -> bool {
+        self.config.rtx_payload_type != 0 && self.rtx_ssrc != 0
+    }
+
+    /// Whether packets may be sent again as they were, and hence must carry nothing
+    /// that depends on the moment.
+    pub(crate) fn resends_plain(&self) -> bool {
+        self.config.flags & SubscriptionConfig::NACK != 0 && !self.has_rtx()
+    }
+
+    /// Nothing more is sent until [`admit`](Self::admit) starts a source anew.
+    pub(crate) fn stop(&mut self) {
+        self.source = None;
+    }
+
+    /// The encoding that is forwarded, if it is the target, or none is.
+    pub(crate) fn is_settled(&self) -> bool {
+        match (self.source, self.target) {
+            (_, None) => true,
+            (Some(source), Some(target)) => source.encoding == target,
+            (None, Some(_)) => false,
+        }
+    }
+
+    /// Whether, and with which numbers, a packet is to be sent. Starts a source at a
+    /// packet that allows it; the second value says whether it did.
+    pub(crate) fn admit(&mut self, packet: &Packet, now: Micros) -> Option<(Numbers, bool)> {
+        let source = Source::of(packet);
+        let switched = self.source != Some(source);
+        if switched {
+            if self.target != Some(source.encoding) || !packet.keyframe || self.is_stale(packet) {
+                return None;
+            }
+            self.switch(packet, now);
+        } else if packet.position < self.first_position {
+            return None;
+        }
+        let epoch = self.epoch()?;
+        let numbers = Numbers {
+            index: packet.position.checked_add_signed(epoch.sequence_offset)?,
+            timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
+        };
+        (self.sent.look(numbers.index) == Seen::New).then_some((numbers, switched))
+    }
+
+    /// A late packet of a stream that this encoding has left behind.
+    fn is_stale(&self, packet: &Packet) -> bool {
+        self.source.is_some_and(|source| {
+            source.encoding == packet.encoding && self.first_position > packet.position
+        })
+    }
+
+    fn switch(&mut self, packet: &Packet, now: Micros) {
+        let start = self.sent.next();
+        let timestamp_offset = if self.has_sent() {
+            let elapsed = self.last_sent.map_or(0, |at| now.since(at));
+            let rate = u64::from(self.config.clock_rate.max(1));
+            let ticks = (u128::from(elapsed) * u128::from(rate) / 1_000_000).max(1);
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "timestamps are modulo 2^32"
+            )]
+            let timestamp = self.last_timestamp.wrapping_add(ticks as u32);
+            timestamp.wrapping_sub(packet.timestamp)
+        } else {
+            0
+        };
+        self.first_position = packet.position;
+        self.begin(Epoch {
+            start,
+            source: Source::of(packet),
+            sequence_offset: start.wrapping_sub(packet.position).cast_signed(),
+            timestamp_offset,
+        });
+        self.waiting = None;
+        self.wait_told = false;
+    }
+
+    /// Takes down that these numbers were used. Returns false, and the packet must not
+    /// be sealed, if the index was used before.
+    pub(crate) fn used(&mut self, numbers: Numbers, now: Micros, payload_len: usize) -> bool {
+        let newest = numbers.index >= self.sent.next();
+        if self.sent.insert(numbers.index) != Seen::New {
+            return false;
+        }
+        if newest {
+            self.last_timestamp = numbers.timestamp;
+            self.last_sent = Some(now);
+        }
+        let octets = u32::try_from(payload_len).unwrap_or(u32::MAX);
+        self.state.sender_packets = self.state.sender_packets.wrapping_add(1).max(1);
+        self.state.sender_octets = self.state.sender_octets.wrapping_add(octets);
+        true
+    }
+
+    /// Whether an index was sent, as far as is remembered.
+    pub(crate) fn was_sent(&self, index: u64) -> bool {
+        self.sent.contains(index)
+    }
+
+    /// Whether a retransmission of `index` would come too soon after the last one; if
+    /// not, this one is remembered.
+    pub(crate) fn is_repeat(&mut self, index: u64, now: Micros) -> bool {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "compared for equality only, both cut alike"
+        )]
+        let (key, now_ms) = (index as u32, (now.0 / 1_000) as u32);
+        let slot = &mut self.repeats[key as usize % RTX_REMEMBERED];
+        let wait = self.rtt_us.clamp(RTX_REPEAT_MIN_US, 10 * RTX_REPEAT_MIN_US) / 1_000;
+        if slot.1 != 0 && slot.0 == key && u64::from(now_ms.wrapping_sub(slot.1)) < wait {
+            return true;
+        }
+        *slot = (key, now_ms.max(1));
+        false
+    }
+
+    /// The state to store: what a successor needs to go on.
+    pub(crate) fn snapshot(&mut self) -> &SubscriptionState {
+        let epoch = self.epochs[EPOCHS - 1];
+        let state = &mut self.state;
+        state.srtp_next = self.sent.next();
+        state.rtx_srtp_next = self.rtx_next;
+        state.timestamp = self.last_timestamp;
+        state.encoding = self.source.map_or(0, |source| source.encoding.row + 1);
+        if let Some(epoch) = epoch {
+            state.sequence_offset = epoch.sequence_offset;
+            state.timestamp_offset = epoch.timestamp_offset;
+        }
+        state
+    }
+}

@@ -1,0 +1,171 @@
+use crate::clock::ClockMapping;
+use crate::engine::Engine;
+use crate::limits::{KEYFRAME_RETRY_US, LIVE_US, UPKEEP_US};
+use crate::time::Micros;
+use crate::timers::TimerKind;
+use ion_tables::{Encoding as EncodingRow, EventKind, RowKind, RowLink};
+
+/// Positions of one history that one upkeep looks at.
+const EXPIRE_STEPS: usize = 4_096;
+
+impl Engine {
+    /// Chooses what each subscriber of a track should get: the highest encoding that
+    /// is live and allowed. Where nothing is live, the choice stays.
+    pub(crate) fn retarget(&mut self, now: Micros, row: u32) {
+        let Some(track) = self.tracks.get(row as usize).and_then(Option::as_deref) else {
+            return;
+        };
+        let link = track.link;
+        let layers = track.config.encodings;
+        let live = layers.map(|layer| {
+            self.encodings
+                .get(layer.row as usize)
+                .and_then(|slot| slot.as_deref())
+                .filter(|encoding| encoding.link == layer)
+                .and_then(|encoding| encoding.feed.as_deref())
+                .is_some_and(|feed| feed.live)
+        });
+        for at in 0..self.children.subscriptions_of_track[row as usize].len() {
+            let subscription = self.children.subscriptions_of_track[row as usize][at];
+            let Some(subscriber) = self.subscriptions[subscription as usize].as_deref_mut() else {
+                continue;
+            };
+            if subscriber.track != link || subscriber.is_paused() {
+                continue;
+            }
+            let allowed = usize::from(subscriber.config.max_layer).min(layers.len() - 1);
+            let best = (0..=allowed).rev().find(|&layer| live[layer]);
+            if let Some(best) = best {
+                subscriber.target = Some(layers[best]);
+            }
+            let waits = !subscriber.audio && !subscriber.is_settled();
+            match subscriber.target.filter(|_| waits) {
+                Some(target) => {
+                    subscriber.waiting = subscriber.waiting.or(Some(now));
+                    self.want_keyframe(now, target);
+                }
+                None => subscriber.waiting = None,
+            }
+        }
+    }
+
+    /// Somebody needs a keyframe of an encoding, ours or another worker's.
+    pub(crate) fn want_keyframe(&mut self, now: Micros, link: RowLink) {
+        let Some(encoding) = self.encoding(link) else {
+            return;
+        };
+        if !encoding.codec.is_video() {
+            return;
+        }
+        encoding.keyframe.want();
+        if let Some(due) = encoding.keyframe.due() {
+            self.timers.arm(TimerKind::Keyframe, link.row, due.max(now));
+        }
+    }
+
+    /// Whether a subscriber here waits for a keyframe of an encoding. Tells of those
+    /// that have waited for long.
+    pub(crate) fn has_waiting(&mut self, now: Micros, link: RowLink, track: RowLink) -> bool {
+        let Some(list) = self.children.subscriptions_of_track.get(track.row as usize) else {
+            return false;
+        };
+        let mut any = false;
+        for &row in list {
+            let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
+                continue;
+            };
+            let Some(since) = subscriber.waiting else {
+                continue;
+            };
+            if subscriber.target != Some(link) {
+                continue;
+            }
+            any = true;
+            let waited = now.since(since);
+            if waited >= KEYFRAME_RETRY_US && !subscriber.wait_told {
+                subscriber.wait_told = true;
+                self.tables.events().push(&ion_tables::Event {
+                    kind: EventKind::KeyframeWait,
+                    table: RowKind::Subscription,
+                    row: subscriber.link,
+                    value: waited,
+                    at_us: now.0,
+                });
+            }
+        }
+        any
+    }
+
+    /// Takes in how an encoding's timestamps relate to our wallclock.
+    pub(crate) fn set_mapping(&mut self, link: RowLink, mapping: ClockMapping) {
+        if let Some(encoding) = self.encoding(link)
+            && let Some(feed) = encoding.feed.as_deref_mut()
+        {
+            feed.reported = Some(mapping);
+        }
+    }
+
+    /// Stores the state of the encodings that received something in this batch.
+    pub(crate) fn store_touched(&mut self) {
+        while let Some(row) = self.touched.pop() {
+            let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
+                continue;
+            };
+            if let Some(receiver) = encoding.receiver.as_deref_mut() {
+                receiver.touched = false;
+                self.tables.store::<EncodingRow>(row, &receiver.state);
+            }
+        }
+    }
+
+    /// Keeps an encoding in order while there is something of it: history that is too
+    /// old goes, layers that fell silent are no longer chosen, counters are brought up
+    /// to date.
+    pub(crate) fn upkeep(&mut self, now: Micros, row: u32) {
+        let horizon = now - self.config.history_us;
+        let Some(encoding) = self
+            .encodings
+            .get_mut(row as usize)
+            .and_then(|slot| slot.as_deref_mut())
+        else {
+            return;
+        };
+        let (link, track) = (encoding.link, encoding.config.track);
+        let silent = |last: Option<Micros>| last.is_none_or(|at| now.since(at) > LIVE_US);
+        let mut again = false;
+        let mut ended = false;
+        if let Some(feed) = encoding.feed.as_deref_mut() {
+            let pool = &mut self.pool;
+            feed.history
+                .expire(horizon, EXPIRE_STEPS, |packet| pool.release(packet));
+            ended = feed.live && silent(feed.last_packet);
+            feed.live &= !ended;
+            again |= feed.live || !feed.history.is_empty();
+        }
+        let mut stalled = false;
+        let mut figures = None;
+        if let Some(receiver) = encoding.receiver.as_deref_mut() {
+            let quiet = silent(receiver.last_packet);
+            stalled = quiet && receiver.last_packet.is_some() && !receiver.stalled;
+            receiver.stalled |= stalled;
+            again |= !quiet;
+            let reception = &receiver.reception;
+            figures = receiver
+                .last_packet
+                .map(|_| (reception.lost().cast_unsigned(), reception.jitter_us()));
+        }
+        if stalled {
+            self.event(now, EventKind::EncodingStalled, RowKind::Encoding, link, 0);
+        }
+        if let (Some((lost, jitter)), Some(counters)) = (figures, self.encoding_counters(row)) {
+            counters.packets_lost.set(lost);
+            counters.jitter_us.set(jitter);
+        }
+        if ended {
+            self.retarget(now, track.row);
+        }
+        if again {
+            self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
+        }
+    }
+}
