@@ -1,0 +1,330 @@
+//! The core: one task that owns all sessions, rooms and rows.
+//!
+//! HTTP handlers talk to it by [`Command`]s over a bounded queue; datagrams of the
+//! control sockets, the clock and the dataplane's going away are its other inputs. What
+//! can be pure is pure and lives elsewhere (`rooms`, `session`, `rows`); here it is
+//! brought together. Nothing in here waits for anything but its inputs.
+//!
+//! Invariants:
+//! - **Stored before answered**: a session that a client was told of is in the store.
+//! - **Rows of a session that ended are free** when the call that ended it returns.
+//! - **The rows of a session are announced together**, after all of them are written.
+
+mod commands;
+mod ended;
+mod inspect;
+mod play;
+mod program;
+mod rates;
+mod restore;
+mod run;
+mod udp;
+
+pub use ended::EndedSession;
+pub use restore::StartError;
+pub use run::Dataplane;
+
+use crate::candidates::{Loopback, candidates};
+use crate::metrics::Metrics;
+use crate::programmer::Programmer;
+use crate::rooms::{Key, Rooms};
+use crate::session::{EndCause, Output, Session};
+use crate::store::Store;
+use crate::throttle::Throttle;
+use ion_api::backend::{
+    Created, Participant, Patched, Play, PlayRequest, PublishRequest, SessionRef,
+};
+use ion_api::if_match::IfMatch;
+use ion_api::model::{ParticipantInfo, RoomInfo, Status, TrackInfo};
+use ion_api::names::{Identity, RoomName};
+use ion_api::problem::Problem;
+use ion_dtls::Endpoint;
+use ion_ice::{Pair, Timeouts};
+use ion_sdp::{Candidate, SdpFragment, SessionDescription};
+use ion_tables::attach::{AttachError, Attached};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::oneshot;
+
+/// Settings of the core.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of the dataplane's socket and of the store.
+    pub state_dir: PathBuf,
+    /// Addresses to announce; empty: those of the interfaces.
+    pub public_ips: Vec<IpAddr>,
+    /// Where loopback goes among the latter.
+    pub loopback: Loopback,
+    /// ICE time-outs.
+    pub ice: Timeouts,
+    /// DTLS has to be done in this time from the first valid check.
+    pub handshake_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults, with this state folder.
+    pub fn new(state_dir: PathBuf) -> Self {
+        Self {
+            state_dir,
+            public_ips: Vec::new(),
+            loopback: Loopback::Last,
+            ice: Timeouts::default(),
+            handshake_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Where the answer to a command goes.
+pub type Reply<T> = oneshot::Sender<T>;
+
+/// What HTTP handlers ask for.
+pub enum Command {
+    /// WHIP POST.
+    Publish(
+        Box<PublishRequest>,
+        Box<SessionDescription>,
+        Reply<Result<Created, Problem>>,
+    ),
+    /// WHEP POST.
+    Play(
+        Box<PlayRequest>,
+        Box<SessionDescription>,
+        Reply<Result<Play, Problem>>,
+    ),
+    /// PATCH with a fragment.
+    Patch(
+        SessionRef,
+        IfMatch,
+        Box<SdpFragment>,
+        Reply<Result<Patched, Problem>>,
+    ),
+    /// PATCH with the answer to a counter-offer.
+    Accept(
+        SessionRef,
+        Box<SessionDescription>,
+        Reply<Result<(), Problem>>,
+    ),
+    /// DELETE.
+    End(SessionRef, Reply<Result<(), Problem>>),
+    /// All rooms.
+    Rooms(Reply<Vec<RoomInfo>>),
+    /// One room.
+    Room(RoomName, Reply<Option<RoomInfo>>),
+    /// A room's participants.
+    Participants(RoomName, Reply<Option<Vec<ParticipantInfo>>>),
+    /// A participant's tracks.
+    Tracks(RoomName, Identity, Reply<Option<Vec<TrackInfo>>>),
+    /// State of the server.
+    Status(Reply<Status>),
+}
+
+/// Log lines that peers can cause.
+struct Throttles {
+    sessions: Throttle,
+    store: Throttle,
+}
+
+/// The task's state.
+pub struct Core {
+    config: Config,
+    endpoint: Endpoint,
+    store: Store,
+    epoch: u64,
+    programmer: Programmer,
+    dataplane: Option<Dataplane>,
+    candidates: Vec<Candidate>,
+    media: Vec<SocketAddr>,
+    sessions: HashMap<Key, Session>,
+    /// By id in paths.
+    ids: HashMap<String, Key>,
+    /// By local username fragment; superseded ones too, while they are answered.
+    ufrags: HashMap<String, Key>,
+    /// By validated pair.
+    pairs: HashMap<Pair, Key>,
+    /// Sessions whose DTLS timers run.
+    handshaking: BTreeSet<Key>,
+    rooms: Rooms,
+    /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
+    masks: HashMap<u32, u64>,
+    rates: rates::Rates,
+    ended: ended::Ended,
+    next_key: u64,
+    started: Instant,
+    events: Vec<ion_tables::EventReader>,
+    throttles: Throttles,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    /// An attempt to attach to a new dataplane that is under way.
+    reattaching: Option<oneshot::Receiver<Result<Attached, AttachError>>>,
+}
+
+impl Core {
+    fn candidates_of(config: &Config, media: &[SocketAddr]) -> Vec<Candidate> {
+        candidates(&config.public_ips, media, config.loopback)
+    }
+
+    /// What others count of this core.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// True while sessions can be taken.
+    pub fn ready_flag(&self) -> &Arc<AtomicBool> {
+        &self.ready
+    }
+
+    /// Number of sessions.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Sends what a session gave, and acts upon its events.
+    fn act(&mut self, now: Instant, key: Key, output: Output) {
+        use crate::session::SessionEvent;
+        self.transmit(&output.transmits);
+        for event in output.events {
+            match event {
+                SessionEvent::Validated(pair) => self.learn_pair(key, pair),
+                SessionEvent::Nominated => self.write_path(key),
+                SessionEvent::Keyed(connected) => self.keyed(now, key, &connected),
+                SessionEvent::Ended(cause) => self.end(now, key, &cause),
+                SessionEvent::StunIgnored(reason) => self.metrics.stun_ignored(reason),
+            }
+        }
+        match self.sessions.get(&key).is_some_and(Session::is_handshaking) {
+            true => self.handshaking.insert(key),
+            false => self.handshaking.remove(&key),
+        };
+    }
+
+    fn transmit(&mut self, transmits: &[(Pair, Vec<u8>)]) {
+        let Some(dataplane) = &self.dataplane else {
+            return;
+        };
+        for (pair, datagram) in transmits {
+            if dataplane.sockets.send(*pair, datagram) {
+                self.metrics.udp_sent.inc();
+            } else {
+                self.metrics
+                    .udp_dropped(crate::metrics::UdpDrop::SendFailed);
+            }
+        }
+    }
+
+    fn learn_pair(&mut self, key: Key, pair: Pair) {
+        self.pairs.insert(pair, key);
+        // The agent forgets pairs beyond its limit; so do we.
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let known: BTreeSet<_> = session
+            .agent()
+            .pairs()
+            .map(|(pair, _)| (pair.remote, pair.local))
+            .collect();
+        if known.len() == ion_ice::MAX_PAIRS {
+            self.pairs
+                .retain(|pair, owner| *owner != key || known.contains(&(pair.remote, pair.local)));
+        }
+    }
+
+    /// Ends a session: tells the peer, frees its rows, lets its viewers go on.
+    fn end(&mut self, now: Instant, key: Key, cause: &EndCause) {
+        let Some(mut session) = self.sessions.remove(&key) else {
+            return;
+        };
+        let mut output = Output::default();
+        session.close(now, &mut output);
+        self.transmit(&output.transmits);
+        self.ids.remove(session.id.as_str());
+        self.ufrags.retain(|_, owner| *owner != key);
+        self.pairs.retain(|_, owner| *owner != key);
+        self.handshaking.remove(&key);
+        self.forget_in_room(key);
+        self.release_rows(&session.record);
+        self.delete_stored(session.id.as_str());
+        let role = session.record.role();
+        self.metrics
+            .session_ended(role, cause, session.is_connected());
+        if let Some(hidden) = self.throttles.sessions.allow(now) {
+            tracing::info!(session = ?session.id, ?role, cause = cause.name(), hidden, "session ended");
+        }
+        self.ended.push(now, &session, cause);
+        self.gauge();
+    }
+
+    fn gauge(&self) {
+        self.metrics
+            .rooms
+            .set(i64::try_from(self.rooms.len()).unwrap_or(i64::MAX));
+        for kind in ion_tables::RowKind::ALL {
+            let (used, capacity) = self.programmer.usage(kind);
+            self.metrics.rows(kind, used, capacity);
+        }
+    }
+
+    fn put_stored(&mut self, now: Instant, key: Key) -> bool {
+        let Some(session) = self.sessions.get(&key) else {
+            return false;
+        };
+        let result = self.store.put(self.epoch, &session.record);
+        self.stored(now, result)
+    }
+
+    fn delete_stored(&mut self, id: &str) {
+        let result = self.store.delete(id);
+        self.stored(Instant::now(), result);
+    }
+
+    fn stored(&mut self, now: Instant, result: Result<(), crate::store::StoreError>) -> bool {
+        let Err(error) = result else { return true };
+        self.metrics.store_errors.inc();
+        if let Some(hidden) = self.throttles.store.allow(now) {
+            tracing::error!(%error, hidden, "the store cannot be written");
+        }
+        false
+    }
+
+    fn random<const N: usize>() -> Result<[u8; N], Problem> {
+        let mut bytes = [0; N];
+        getrandom::fill(&mut bytes).map_err(|_| Problem::internal())?;
+        Ok(bytes)
+    }
+
+    fn key(&mut self) -> Key {
+        let key = Key(self.next_key);
+        self.next_key += 1;
+        key
+    }
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |since| since.as_secs())
+}
+
+fn throttles() -> Throttles {
+    Throttles {
+        sessions: Throttle::new(50, Duration::from_millis(200)),
+        store: Throttle::new(3, Duration::from_secs(10)),
+    }
+}
+
+/// What of a request's participant goes into a record.
+fn participant_parts(participant: &Participant) -> (Identity, String, bool) {
+    (
+        participant.identity.clone(),
+        participant.name.clone(),
+        participant.hidden,
+    )
+}

@@ -1,0 +1,431 @@
+//! Publishing, trickling, restarting, ending.
+
+use super::{Command, Core, participant_parts, unix_seconds};
+use crate::limits;
+use crate::programmer::TableFull;
+use crate::record::{Kind, Link, Media, Published, Record};
+use crate::rooms::{Full, Input, Key, Track};
+use crate::session::{EndCause, Session};
+use ion_api::backend::{Created, Participant, Patched, PublishRequest, SessionRef};
+use ion_api::if_match::IfMatch;
+use ion_api::names::{RoomName, SessionId};
+use ion_api::problem::Problem;
+use ion_ice::{Agent, Credentials};
+use ion_sdp::negotiate::Reject;
+use ion_sdp::{
+    DtlsRole, ExtensionMap, HashAlgorithm, IceCredentials, LocalParams, MediaKind, RemoteParams,
+    SdpFragment, SessionDescription,
+};
+use ion_tables::{Encoding, RowLink, Subscription, Transport};
+use std::time::Instant;
+
+/// Our side of a session that is being made.
+pub(super) struct Draft {
+    pub(super) id: SessionId,
+    pub(super) credentials: Credentials,
+    pub(super) local: LocalParams,
+    pub(super) etag: String,
+    pub(super) feedback_ssrc: u32,
+}
+
+/// What was agreed on the transport.
+pub(super) struct Agreed<'a> {
+    pub(super) sdp: &'a SessionDescription,
+    pub(super) extensions: &'a ExtensionMap,
+    pub(super) remote: Option<&'a RemoteParams>,
+    pub(super) media: Media,
+}
+
+impl Core {
+    /// Does what a handler asks for. An answer that nobody waits for is dropped.
+    pub fn command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Publish(request, offer, reply) => {
+                let _ = reply.send(self.publish(now, &request, &offer));
+            }
+            Command::Play(request, offer, reply) => {
+                let _ = reply.send(self.play(now, &request, &offer));
+            }
+            Command::Patch(session, if_match, fragment, reply) => {
+                let _ = reply.send(self.patch(now, &session, &if_match, &fragment));
+            }
+            Command::Accept(session, answer, reply) => {
+                let _ = reply.send(self.accept(now, &session, &answer));
+            }
+            Command::End(session, reply) => {
+                let ended = self
+                    .find(&session)
+                    .map(|key| self.end(now, key, &EndCause::Deleted));
+                let _ = reply.send(ended);
+            }
+            Command::Rooms(reply) => drop(reply.send(self.room_infos())),
+            Command::Room(room, reply) => drop(reply.send(self.room_info(&room))),
+            Command::Participants(room, reply) => {
+                drop(reply.send(self.participant_infos(now, &room)));
+            }
+            Command::Tracks(room, identity, reply) => {
+                drop(reply.send(self.track_infos(&room, &identity)));
+            }
+            Command::Status(reply) => drop(reply.send(self.status_info(now))),
+        }
+        self.programmer.flush();
+    }
+
+    fn find(&self, session: &SessionRef) -> Result<Key, Problem> {
+        let key = self.ids.get(session.id.as_str()).copied();
+        let fits = |key: &Key| {
+            self.sessions.get(key).is_some_and(|found| {
+                found.record.room == session.room && found.record.role() == session.role
+            })
+        };
+        key.filter(fits).ok_or_else(no_such_session)
+    }
+
+    /// Whether one more session may be made now.
+    pub(super) fn admit(&self, room: &RoomName, is_publisher: bool) -> Result<(), Problem> {
+        if self.dataplane.is_none() {
+            return Err(Problem::overloaded(
+                "the forwarding process is being restarted",
+                1,
+            ));
+        }
+        self.rooms.admit(room, is_publisher).map_err(|full| {
+            let (reason, text) = match full {
+                Full::Rooms => ("rooms", "the server has as many rooms as it can have"),
+                Full::Room => ("room", "the room is full"),
+                Full::Publishers => (
+                    "publishers",
+                    "the room has as many publishers as it can have",
+                ),
+            };
+            self.metrics.refused(reason);
+            Problem::overloaded(text, limits::FULL_RETRY_S)
+        })
+    }
+
+    pub(super) fn table_full(&self, full: TableFull) -> Problem {
+        let table = crate::programmer::table_name(full.0);
+        self.metrics.refused(table);
+        Problem::overloaded(
+            format!("the table of {table} rows is full"),
+            limits::FULL_RETRY_S,
+        )
+    }
+
+    pub(super) fn draft(&self) -> Result<Draft, Problem> {
+        let credentials = Credentials::from_random(&Self::random()?);
+        let cname: String = hex(&Self::random::<8>()?);
+        let fingerprint = self.endpoint.fingerprint();
+        let algorithm = match fingerprint.algorithm() {
+            ion_dtls::HashAlgorithm::Sha256 => HashAlgorithm::Sha256,
+            ion_dtls::HashAlgorithm::Sha384 => HashAlgorithm::Sha384,
+            ion_dtls::HashAlgorithm::Sha512 => HashAlgorithm::Sha512,
+        };
+        let local = LocalParams {
+            // RFC 8866, section 5.2: digits; 63 bits suit every parser.
+            session_id: u64::from_ne_bytes(Self::random()?) >> 1,
+            ice: IceCredentials {
+                ufrag: credentials.ufrag().to_owned(),
+                pwd: credentials.pwd().to_owned(),
+            },
+            fingerprint: ion_sdp::Fingerprint {
+                algorithm,
+                digest: fingerprint.bytes().to_vec(),
+            },
+            candidates: self.candidates.clone(),
+            cname,
+        };
+        Ok(Draft {
+            id: SessionId::random().map_err(|_| Problem::internal())?,
+            credentials,
+            local,
+            etag: hex(&Self::random::<8>()?),
+            feedback_ssrc: ssrc()?,
+        })
+    }
+
+    fn publish(
+        &mut self,
+        now: Instant,
+        request: &PublishRequest,
+        offer: &SessionDescription,
+    ) -> Result<Created, Problem> {
+        self.admit(&request.room, true)?;
+        let draft = self.draft()?;
+        let answer = ion_sdp::whip::answer(offer, &draft.local).map_err(rejected)?;
+        for track in &answer.tracks {
+            let (may, what) = match track.kind {
+                MediaKind::Audio => (request.sources.audio, "audio"),
+                _ => (request.sources.video, "video"),
+            };
+            if !may {
+                return Err(Problem::forbidden(format!(
+                    "the token does not allow to publish {what}"
+                )));
+            }
+        }
+        // An attempt of the same publisher that came to nothing makes way; a live one does
+        // only when this one is live.
+        for key in self
+            .rooms
+            .waiting(&request.room, &request.participant.identity)
+        {
+            self.end(now, key, &EndCause::Replaced);
+        }
+        let agreed = Agreed {
+            sdp: &answer.sdp,
+            extensions: &answer.extensions,
+            remote: Some(&answer.remote),
+            media: Media::Publish(answer.tracks.iter().map(Published::new).collect()),
+        };
+        let (key, created) = self.create(
+            now,
+            draft,
+            &request.room,
+            &request.participant,
+            None,
+            agreed,
+        )?;
+        let tracks = self
+            .sessions
+            .get(&key)
+            .map(|session| session.record.published());
+        let tracks = tracks.unwrap_or_default().iter().map(room_track).collect();
+        let (room, identity) = (request.room.clone(), request.participant.identity.clone());
+        let effects = self.rooms.handle(Input::Publish {
+            key,
+            room,
+            identity,
+            tracks,
+        });
+        self.apply(now, effects);
+        self.gauge();
+        Ok(created)
+    }
+
+    /// Makes a session with its rows, and stores it. What has been done is undone if it
+    /// cannot be done to the end.
+    pub(super) fn create(
+        &mut self,
+        now: Instant,
+        draft: Draft,
+        room: &RoomName,
+        participant: &Participant,
+        wanted: Option<ion_api::names::Identity>,
+        agreed: Agreed<'_>,
+    ) -> Result<(Key, Created), Problem> {
+        let key = self.key();
+        let (identity, name, hidden) = participant_parts(participant);
+        let Agreed {
+            sdp,
+            extensions,
+            remote,
+            media,
+        } = agreed;
+        let first = sdp.media.iter().find(|media| !media.candidates.is_empty());
+        let mut record = Record {
+            id: draft.id.as_str().to_owned(),
+            ordinal: key.0,
+            room: room.clone(),
+            identity,
+            name,
+            hidden,
+            wanted,
+            joined_at_s: unix_seconds(),
+            etag: draft.etag,
+            fingerprints: Vec::new(),
+            is_dtls_client: false,
+            dtls_version: None,
+            extensions: extension_pairs(extensions),
+            is_rtcp_reduced: sdp.media.iter().any(|media| media.rtcp_rsize),
+            first_mid: first
+                .and_then(|m| m.mid.as_ref())
+                .map(|mid| mid.as_str().to_owned()),
+            first_kind: first.map_or(Kind::Audio, |media| Kind::of(&media.kind)),
+            cname: draft.local.cname,
+            feedback_ssrc: draft.feedback_ssrc,
+            row: Link::default(),
+            media,
+        };
+        if let Some(remote) = remote {
+            take_remote(&mut record, remote);
+        }
+        self.reserve_rows(&mut record)
+            .map_err(|full| self.table_full(full))?;
+        let mut timeouts = self.config.ice;
+        if matches!(record.media, Media::Offered { .. }) {
+            timeouts.connect += limits::ANSWER_TIMEOUT;
+        }
+        let agent = Agent::new(draft.credentials, None, now).with_timeouts(timeouts);
+        let remote_ice = remote.map(|remote| remote.ice.clone());
+        let created = Created {
+            session: draft.id.clone(),
+            sdp: sdp.to_string(),
+            etag: record.etag.clone(),
+            ice_servers: Vec::new(),
+        };
+        let role = record.role();
+        self.ids.insert(record.id.clone(), key);
+        self.ufrags.insert(agent.local().ufrag().to_owned(), key);
+        self.sessions
+            .insert(key, Session::new(draft.id, record, agent, remote_ice));
+        self.write_waiting(key);
+        self.metrics.session_created(role);
+        if !self.put_stored(now, key) {
+            self.end(now, key, &EndCause::RowsLost);
+            return Err(Problem::overloaded(
+                "the server's store cannot be written",
+                limits::FULL_RETRY_S,
+            ));
+        }
+        if let Some(hidden) = self.throttles.sessions.allow(now) {
+            tracing::info!(session = ?created.session, ?role, hidden, "session negotiated");
+        }
+        Ok((key, created))
+    }
+
+    /// Takes a row for each part of a record; all or none.
+    pub(super) fn reserve_rows(&mut self, record: &mut Record) -> Result<(), TableFull> {
+        let transport = record.row;
+        let result = self.try_reserve(record);
+        if result.is_err() {
+            let mut taken = record.clone();
+            // Not the row that it had before.
+            taken.row = if RowLink::from(transport).is_some() {
+                Link::default()
+            } else {
+                record.row
+            };
+            self.release_rows(&taken);
+        }
+        result
+    }
+
+    fn try_reserve(&mut self, record: &mut Record) -> Result<(), TableFull> {
+        let programmer = &mut self.programmer;
+        if !RowLink::from(record.row).is_some() {
+            record.row = programmer.reserve::<Transport>()?.into();
+        }
+        match &mut record.media {
+            Media::Publish(tracks) => {
+                for track in tracks {
+                    track.row = programmer.reserve::<ion_tables::Track>()?.into();
+                    for encoding in &mut track.encodings {
+                        encoding.row = programmer.reserve::<Encoding>()?.into();
+                    }
+                }
+            }
+            Media::Play(slots) => {
+                for slot in slots {
+                    slot.row = programmer.reserve::<Subscription>()?.into();
+                }
+            }
+            Media::Offered { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn patch(
+        &mut self,
+        now: Instant,
+        session: &SessionRef,
+        if_match: &IfMatch,
+        fragment: &SdpFragment,
+    ) -> Result<Patched, Problem> {
+        let key = self.find(session)?;
+        let Some(found) = self.sessions.get_mut(&key) else {
+            return Err(no_such_session());
+        };
+        if !if_match.matches(&found.record.etag) {
+            return Err(Problem::precondition_failed(
+                "If-Match does not name the session's present ICE session",
+            ));
+        }
+        let is_same = found
+            .remote_ice
+            .as_ref()
+            .is_some_and(|known| !fragment.is_restart_of(known));
+        if is_same || (fragment.ufrag.is_none() && fragment.pwd.is_none()) {
+            // A lite agent has no use for the peer's candidates: it learns them from checks.
+            return Ok(Patched::NoContent);
+        }
+        let fresh = fragment.credentials().ok_or_else(|| {
+            Problem::malformed_sdp("an ICE restart needs both a=ice-ufrag and a=ice-pwd")
+        })?;
+        if matches!(found.record.media, Media::Offered { .. }) {
+            return Err(Problem::conflict(
+                "the counter-offer has to be answered before ICE can restart",
+            ));
+        }
+        let local = Credentials::from_random(&Self::random()?);
+        let ice = IceCredentials {
+            ufrag: local.ufrag().to_owned(),
+            pwd: local.pwd().to_owned(),
+        };
+        self.ufrags.insert(ice.ufrag.clone(), key);
+        found.restart_ice(now, local, fresh);
+        found.record.etag = hex(&Self::random::<8>()?);
+        let etag = found.record.etag.clone();
+        let mid = found
+            .record
+            .first_mid
+            .as_deref()
+            .and_then(ion_sdp::Mid::new);
+        let kind = match found.record.first_kind {
+            Kind::Audio => MediaKind::Audio,
+            Kind::Video => MediaKind::Video,
+        };
+        self.write_ice(key);
+        self.put_stored(now, key);
+        let frag = SdpFragment::restart_answer(&ice, kind, mid, &self.candidates);
+        Ok(Patched::Restarted {
+            frag: frag.to_string(),
+            etag,
+        })
+    }
+}
+
+/// What rooms know of a published track.
+pub(super) fn room_track(track: &Published) -> Track {
+    Track {
+        kind: track.kind,
+        codec: track.codec.0.clone(),
+    }
+}
+
+/// Puts the peer's side of the transport into a record.
+pub(super) fn take_remote(record: &mut Record, remote: &RemoteParams) {
+    record.fingerprints = remote
+        .fingerprints
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    record.is_dtls_client = remote.role == DtlsRole::Client;
+}
+
+pub(super) fn extension_pairs(extensions: &ExtensionMap) -> Vec<(u8, u8)> {
+    extensions
+        .iter()
+        .map(|(kind, id)| (kind as u8, id))
+        .collect()
+}
+
+pub(super) fn no_such_session() -> Problem {
+    Problem::no_such_session("it never was, or it has ended")
+}
+
+pub(super) fn rejected(reject: Reject) -> Problem {
+    match reject {
+        Reject::Malformed(text) => Problem::malformed_sdp(text),
+        Reject::Unprocessable(text) | Reject::NotAcceptable(text) => Problem::unprocessable(text),
+    }
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A random SSRC, not zero.
+pub(super) fn ssrc() -> Result<u32, Problem> {
+    Core::random().map(|bytes| u32::from_ne_bytes(bytes).max(1))
+}

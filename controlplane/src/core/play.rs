@@ -1,0 +1,195 @@
+//! Playing: WHEP, the counter-offer, and its answer.
+
+use super::commands::{Agreed, extension_pairs, no_such_session, rejected, ssrc, take_remote};
+use super::{Core, Key};
+use crate::limits;
+use crate::record::{Media, Played, Published};
+use crate::rooms::{Input, Slot};
+use ion_api::backend::{Play, PlayRequest, SessionRef};
+use ion_api::model::Role;
+use ion_api::problem::Problem;
+use ion_sdp::negotiate::Reject;
+use ion_sdp::{ExtensionMap, Msid, PlayAnswer, SessionDescription, SourceTrack};
+use std::time::{Instant, SystemTime};
+
+/// Label of the one stream that a viewer gets; its tracks play in sync.
+const STREAM: &str = "ion";
+
+impl Core {
+    pub(super) fn play(
+        &mut self,
+        now: Instant,
+        request: &PlayRequest,
+        offer: &SessionDescription,
+    ) -> Result<Play, Problem> {
+        self.admit(&request.room, false)?;
+        let source = self.rooms.source(&request.room, request.publisher.as_ref());
+        let Some(source) = source else {
+            let text = match &request.publisher {
+                Some(identity) => format!("{identity} does not publish here"),
+                None => "nobody publishes in this room".to_owned(),
+            };
+            return Err(Problem::not_live(text, limits::NOT_LIVE_RETRY_S));
+        };
+        let tracks = self
+            .sessions
+            .get(&source)
+            .map(|session| session.record.published());
+        let sources = tracks
+            .unwrap_or_default()
+            .iter()
+            .enumerate()
+            .map(|(index, track)| source_track(index, track))
+            .collect::<Result<Vec<_>, _>>()?;
+        let draft = self.draft()?;
+        match ion_sdp::whep::answer(offer, &draft.local, &sources) {
+            Ok(answer) => {
+                let agreed = Agreed {
+                    sdp: &answer.sdp,
+                    extensions: &answer.extensions,
+                    remote: Some(&answer.remote),
+                    media: Media::Play(answer.tracks.iter().map(Played::new).collect()),
+                };
+                let wanted = request.publisher.clone();
+                let (key, created) = self.create(
+                    now,
+                    draft,
+                    &request.room,
+                    &request.participant,
+                    wanted,
+                    agreed,
+                )?;
+                self.enter_viewer(now, key, Some(source));
+                Ok(Play::Answer(created))
+            }
+            Err(Reject::NotAcceptable(_)) => {
+                let offer = ion_sdp::whep::offer(&draft.local, &sources);
+                let agreed = Agreed {
+                    sdp: &offer,
+                    extensions: &ExtensionMap::default(),
+                    remote: None,
+                    media: Media::Offered {
+                        sdp: offer.to_string(),
+                    },
+                };
+                let wanted = request.publisher.clone();
+                let (_, created) = self.create(
+                    now,
+                    draft,
+                    &request.room,
+                    &request.participant,
+                    wanted,
+                    agreed,
+                )?;
+                let valid_until = SystemTime::now().checked_add(limits::ANSWER_TIMEOUT);
+                Ok(Play::CounterOffer {
+                    created,
+                    valid_until,
+                })
+            }
+            Err(reject) => Err(rejected(reject)),
+        }
+    }
+
+    /// Lets a viewer that has negotiated into its room.
+    pub(super) fn enter_viewer(&mut self, now: Instant, key: Key, current: Option<Key>) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let slots = session.record.played().iter().map(room_slot).collect();
+        let (room, wanted) = (session.record.room.clone(), session.record.wanted.clone());
+        let effects = self.rooms.handle(Input::Play {
+            key,
+            room,
+            wanted,
+            current,
+            slots,
+        });
+        self.apply(now, effects);
+        self.gauge();
+    }
+
+    pub(super) fn accept(
+        &mut self,
+        now: Instant,
+        session: &SessionRef,
+        answer: &SessionDescription,
+    ) -> Result<(), Problem> {
+        let key = self
+            .ids
+            .get(session.id.as_str())
+            .copied()
+            .ok_or_else(no_such_session)?;
+        let found = self.sessions.get(&key).ok_or_else(no_such_session)?;
+        if found.record.room != session.room
+            || session.role != Role::Viewer
+            || found.record.role() != Role::Viewer
+        {
+            return Err(no_such_session());
+        }
+        let Media::Offered { sdp } = &found.record.media else {
+            return Err(Problem::conflict(
+                "no counter-offer of this session waits for an answer",
+            ));
+        };
+        let offer = SessionDescription::parse(sdp.as_bytes()).map_err(|_| Problem::internal())?;
+        let agreed = ion_sdp::whep::accept(&offer, answer).map_err(rejected)?;
+        self.admit(&session.room, false)?;
+        self.accept_agreed(now, key, &agreed)?;
+        let source = self.sessions.get(&key).and_then(|session| {
+            self.rooms
+                .source(&session.record.room, session.record.wanted.as_ref())
+        });
+        self.enter_viewer(now, key, source);
+        Ok(())
+    }
+
+    fn accept_agreed(
+        &mut self,
+        now: Instant,
+        key: Key,
+        agreed: &PlayAnswer,
+    ) -> Result<(), Problem> {
+        let Some(session) = self.sessions.get(&key) else {
+            return Err(no_such_session());
+        };
+        let mut record = session.record.clone();
+        record.media = Media::Play(agreed.tracks.iter().map(Played::new).collect());
+        record.extensions = extension_pairs(&agreed.extensions);
+        take_remote(&mut record, &agreed.remote);
+        if let Err(full) = self.reserve_rows(&mut record) {
+            return Err(self.table_full(full));
+        }
+        if let Some(session) = self.sessions.get_mut(&key) {
+            session.record = record;
+            session.remote_ice = Some(agreed.remote.ice.clone());
+        }
+        self.write_waiting(key);
+        self.put_stored(now, key);
+        Ok(())
+    }
+}
+
+pub(super) fn room_slot(played: &Played) -> Slot {
+    let accepts = played
+        .payloads
+        .iter()
+        .map(|payload| payload.codec.0.clone());
+    Slot {
+        kind: played.kind,
+        accepts: accepts.collect(),
+    }
+}
+
+fn source_track(index: usize, track: &Published) -> Result<SourceTrack, Problem> {
+    Ok(SourceTrack {
+        codec: track.codec.0.clone(),
+        red: track.red_pt.is_some(),
+        msid: Msid {
+            stream: STREAM.to_owned(),
+            track: format!("{STREAM}-{index}"),
+        },
+        ssrc: ssrc()?,
+        rtx_ssrc: ssrc()?,
+    })
+}

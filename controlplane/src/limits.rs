@@ -1,0 +1,65 @@
+//! Every limit of the control plane's core. What a client can make us keep or do is
+//! bounded here, by the limits of `ion_sdp`, `ion_ice` and `ion_dtls`, and by the
+//! capacities of the tables.
+
+use std::time::Duration;
+
+/// Requests that wait for the core; one more gets a 503.
+pub const COMMANDS: usize = 512;
+
+/// Rooms that have a session; one more gets a 503.
+pub const ROOMS: usize = 4_096;
+
+/// Sessions in one room, publishers and viewers together.
+pub const SESSIONS_PER_ROOM: usize = 4_096;
+
+/// Publishing sessions in one room.
+pub const PUBLISHERS_PER_ROOM: usize = 256;
+
+/// Sessions of one room that ended and are still shown, with the reason.
+pub const ENDED_PER_ROOM: usize = 16;
+
+/// Ended sessions shown in all rooms together.
+pub const ENDED: usize = 1_024;
+
+/// How long an ended session is shown.
+pub const ENDED_FOR: Duration = Duration::from_secs(300);
+
+/// How long a counter-offer waits for its answer.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Datagrams read from one socket before others get their turn.
+pub const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Longest datagram read; STUN and DTLS are far below.
+pub const DATAGRAM_BYTES: usize = 2_048;
+
+/// Addresses announced in an answer.
+pub const CANDIDATES: usize = 16;
+
+/// What a player who came too early is told to wait, seconds.
+pub const NOT_LIVE_RETRY_S: u32 = 2;
+
+/// What a client is told to wait when a table is full, seconds.
+pub const FULL_RETRY_S: u32 = 10;
+
+/// How long the control plane looks for the dataplane at its start.
+pub const ATTACH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait between two looks.
+pub const ATTACH_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often the DTLS timers of handshakes under way are looked at.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// How often consent, rates and the heartbeat are looked at.
+pub const SECOND: Duration = Duration::from_secs(1);
+
+/// A peer that has sent no check for this long counts as disconnected; consent
+/// itself lasts longer (RFC 7675, section 5.1).
+pub const CONSENT_LATE: Duration = Duration::from_secs(8);
+
+const _: () = assert!(PUBLISHERS_PER_ROOM <= SESSIONS_PER_ROOM);
+const _: () = assert!(ENDED_PER_ROOM <= ENDED);
+const _: () = assert!(CANDIDATES <= ion_sdp::limits::MAX_CANDIDATES);
+const _: () = assert!(DATAGRAM_BYTES >= ion_dtls::session::MAX_DATAGRAM);

@@ -1,0 +1,437 @@
+//! What the control plane counts, and the workers' own counters, as OpenMetrics text.
+//!
+//! Workers' counters are read from the shared memory at the scrape; nothing on the
+//! packet path knows of metrics. The number of series is fixed by what is compiled in
+//! and by the number of workers, never by what a client does.
+
+use crate::programmer::table_name;
+use crate::session::EndCause;
+use ion_api::model::Role;
+use ion_tables::{DropReason, RowKind, Tables, WorkerCounters};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Metric, Registry, Unit};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KindLabel {
+    kind: &'static str,
+}
+
+/// One label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CauseLabel {
+    cause: &'static str,
+}
+
+/// One label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// One label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TableLabel {
+    table: &'static str,
+}
+
+/// Outcome of handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HandshakeLabel {
+    version: &'static str,
+    profile: &'static str,
+}
+
+/// Why a datagram of the control socket came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UdpDrop {
+    /// Neither STUN nor DTLS.
+    NotForUs,
+    /// A STUN request for a username that no session has.
+    UnknownUser,
+    /// STUN without a username.
+    NoUsername,
+    /// DTLS from an address that ICE has not validated.
+    UnvalidatedDtls,
+    /// Longer than anything we expect.
+    TooLong,
+    /// The kernel did not take an answer.
+    SendFailed,
+}
+
+impl UdpDrop {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NotForUs => "not_for_us",
+            Self::UnknownUser => "unknown_user",
+            Self::NoUsername => "no_username",
+            Self::UnvalidatedDtls => "unvalidated_dtls",
+            Self::TooLong => "too_long",
+            Self::SendFailed => "send_failed",
+        }
+    }
+}
+
+/// The tables that scrapes read; another set after the dataplane was replaced.
+type Shared = Arc<Mutex<Option<Arc<Tables>>>>;
+
+/// Everything that is counted.
+#[derive(Default)]
+pub struct Metrics {
+    sessions: Family<KindLabel, Gauge>,
+    created: Family<KindLabel, Counter>,
+    ended: Family<CauseLabel, Counter>,
+    handshakes: Family<HandshakeLabel, Counter>,
+    handshake_failures: Family<CauseLabel, Counter>,
+    stun_ignored: Family<ReasonLabel, Counter>,
+    udp_dropped: Family<ReasonLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+    rows_used: Family<TableLabel, Gauge>,
+    rows_capacity: Family<TableLabel, Gauge>,
+    /// Rooms that have a session.
+    pub rooms: Gauge,
+    /// Datagrams taken from the control sockets.
+    pub udp_received: Counter,
+    /// Datagrams sent from them.
+    pub udp_sent: Counter,
+    /// DTLS records that made no sense and were dropped.
+    pub dtls_filtered: Counter,
+    /// Events of workers that were overwritten before they were read.
+    pub events_lost: Counter,
+    /// Writes to the store that failed.
+    pub store_errors: Counter,
+    /// Sessions taken up at the start, or carried to a new dataplane.
+    pub sessions_resumed: Counter,
+    /// Rows without a session that were freed.
+    pub rows_swept: Counter,
+    tables: Shared,
+}
+
+fn kind(role: Role) -> KindLabel {
+    let kind = match role {
+        Role::Publisher => "publisher",
+        Role::Viewer => "viewer",
+    };
+    KindLabel { kind }
+}
+
+impl Metrics {
+    /// All zero.
+    pub fn new() -> Self {
+        let metrics = Self::default();
+        // Series exist from the start: a rate needs a zero to begin at.
+        for role in [Role::Publisher, Role::Viewer] {
+            drop(metrics.sessions.get_or_create(&kind(role)));
+            drop(metrics.created.get_or_create(&kind(role)));
+        }
+        for cause in EndCause::NAMES {
+            drop(metrics.ended.get_or_create(&CauseLabel { cause }));
+            if is_handshake_failure(cause) {
+                drop(
+                    metrics
+                        .handshake_failures
+                        .get_or_create(&CauseLabel { cause }),
+                );
+            }
+        }
+        metrics
+    }
+
+    /// Which tables scrapes read from now on.
+    pub fn set_tables(&self, tables: Option<Arc<Tables>>) {
+        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+    }
+
+    /// A session began.
+    pub fn session_created(&self, role: Role) {
+        self.created.get_or_create(&kind(role)).inc();
+        self.sessions.get_or_create(&kind(role)).inc();
+    }
+
+    /// A session was taken up.
+    pub fn session_resumed(&self, role: Role) {
+        self.sessions_resumed.inc();
+        self.sessions.get_or_create(&kind(role)).inc();
+    }
+
+    /// A session ended.
+    pub fn session_ended(&self, role: Role, cause: &EndCause, was_connected: bool) {
+        self.sessions.get_or_create(&kind(role)).dec();
+        let label = CauseLabel {
+            cause: cause.name(),
+        };
+        self.ended.get_or_create(&label).inc();
+        if !was_connected && is_handshake_failure(cause.name()) {
+            self.handshake_failures.get_or_create(&label).inc();
+        }
+    }
+
+    /// A handshake succeeded.
+    pub fn handshake(&self, version: &'static str, profile: &'static str) {
+        self.handshakes
+            .get_or_create(&HandshakeLabel { version, profile })
+            .inc();
+    }
+
+    /// A STUN packet was ignored or refused.
+    pub fn stun_ignored(&self, reason: ion_ice::Reason) {
+        self.stun_ignored
+            .get_or_create(&ReasonLabel {
+                reason: reason.name(),
+            })
+            .inc();
+    }
+
+    /// A datagram came to nothing.
+    pub fn udp_dropped(&self, reason: UdpDrop) {
+        self.udp_dropped
+            .get_or_create(&ReasonLabel {
+                reason: reason.name(),
+            })
+            .inc();
+    }
+
+    /// A request was refused for want of room: which limit it met.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// How full a table is.
+    pub fn rows(&self, table: RowKind, used: u32, capacity: u32) {
+        let label = TableLabel {
+            table: table_name(table),
+        };
+        self.rows_used.get_or_create(&label).set(i64::from(used));
+        self.rows_capacity
+            .get_or_create(&label)
+            .set(i64::from(capacity));
+    }
+
+    /// A registry of all of it.
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("ion");
+        let r = &mut registry;
+        add(r, "sessions", "Sessions that exist", &self.sessions);
+        add(r, "sessions_created", "Sessions ever made", &self.created);
+        add(
+            r,
+            "sessions_ended",
+            "Sessions that ended, by cause",
+            &self.ended,
+        );
+        add(
+            r,
+            "sessions_resumed",
+            "Sessions taken up after a restart",
+            &self.sessions_resumed,
+        );
+        add(
+            r,
+            "handshakes",
+            "DTLS handshakes that succeeded",
+            &self.handshakes,
+        );
+        add(
+            r,
+            "handshake_failures",
+            "Sessions that ended before they were connected, by cause",
+            &self.handshake_failures,
+        );
+        add(
+            r,
+            "stun_ignored",
+            "STUN packets ignored or refused",
+            &self.stun_ignored,
+        );
+        add(
+            r,
+            "control_dropped",
+            "Datagrams of the control sockets that came to nothing",
+            &self.udp_dropped,
+        );
+        add(
+            r,
+            "control_received",
+            "Datagrams from the control sockets",
+            &self.udp_received,
+        );
+        add(
+            r,
+            "control_sent",
+            "Datagrams sent from the control sockets",
+            &self.udp_sent,
+        );
+        add(
+            r,
+            "dtls_filtered",
+            "DTLS records that made no sense",
+            &self.dtls_filtered,
+        );
+        add(
+            r,
+            "requests_refused",
+            "Requests refused because a limit is reached",
+            &self.refused,
+        );
+        add(r, "rows_used", "Rows in use", &self.rows_used);
+        add(r, "rows_capacity", "Rows there are", &self.rows_capacity);
+        add(
+            r,
+            "rows_swept",
+            "Rows without a session that were freed",
+            &self.rows_swept,
+        );
+        add(r, "rooms", "Rooms that have a session", &self.rooms);
+        add(
+            r,
+            "events_lost",
+            "Worker events overwritten before they were read",
+            &self.events_lost,
+        );
+        add(
+            r,
+            "store_errors",
+            "Writes to the store that failed",
+            &self.store_errors,
+        );
+        registry.register_collector(Box::new(Workers(Arc::clone(&self.tables))));
+        registry
+    }
+}
+
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: &M) {
+    registry.register(name, help, metric.clone());
+}
+
+fn is_handshake_failure(cause: &str) -> bool {
+    cause == "ice_timeout" || (cause.starts_with("dtls_") && cause != "dtls_closed")
+}
+
+/// Reads the workers' counters at the scrape.
+struct Workers(Shared);
+
+impl std::fmt::Debug for Workers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Workers")
+    }
+}
+
+type Reader = fn(&WorkerCounters) -> &ion_tables::Counter;
+
+const COUNTERS: [(&str, &str, Reader); 11] = [
+    ("ion_worker_packets_received", "Datagrams received", |c| {
+        &c.packets_received
+    }),
+    (
+        "ion_worker_bytes_received",
+        "UDP payload bytes received",
+        |c| &c.bytes_received,
+    ),
+    ("ion_worker_packets_sent", "Datagrams sent", |c| {
+        &c.packets_sent
+    }),
+    ("ion_worker_bytes_sent", "UDP payload bytes sent", |c| {
+        &c.bytes_sent
+    }),
+    ("ion_worker_sends", "Sends handed to the kernel", |c| {
+        &c.sends
+    }),
+    (
+        "ion_worker_syscalls",
+        "System calls of the worker's loop",
+        |c| &c.syscalls,
+    ),
+    ("ion_worker_batches", "Receive batches", |c| &c.batches),
+    (
+        "ion_worker_packets_crossed_out",
+        "Packets given to other workers",
+        |c| &c.packets_crossed_out,
+    ),
+    (
+        "ion_worker_packets_crossed_in",
+        "Packets taken from other workers",
+        |c| &c.packets_crossed_in,
+    ),
+    (
+        "ion_worker_handed_over",
+        "Datagrams that belonged to another worker",
+        |c| &c.handed_over,
+    ),
+    ("ion_worker_rescans", "Scans of whole tables", |c| {
+        &c.rescans
+    }),
+];
+
+const GAUGES: [(&str, &str, Reader); 3] = [
+    (
+        "ion_worker_buffers_used",
+        "Buffers of packet memory in use",
+        |c| &c.buffers_used,
+    ),
+    (
+        "ion_worker_buffers_total",
+        "Buffers of packet memory",
+        |c| &c.buffers_total,
+    ),
+    ("ion_worker_rows_torn", "Rows seen torn", |c| &c.rows_torn),
+];
+
+impl Collector for Workers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let tables = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let Some(tables) = tables else { return Ok(()) };
+        let workers = || {
+            let label = |worker: usize| [("worker".to_owned(), worker.to_string())];
+            (0..tables.workers()).filter_map(move |w| Some((label(w), w)))
+        };
+        for (name, help, read) in COUNTERS {
+            let kind = ConstCounter::new(0_u64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
+            for (labels, worker) in workers() {
+                let Some(counters) = tables.worker_counters(worker) else {
+                    continue;
+                };
+                let value = ConstCounter::new(read(counters).load());
+                value.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, read) in GAUGES {
+            let kind = ConstGauge::new(0_i64).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
+            for (labels, worker) in workers() {
+                let Some(counters) = tables.worker_counters(worker) else {
+                    continue;
+                };
+                let value = i64::try_from(read(counters).load()).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let help = "Packets dropped, by reason";
+        let mut family =
+            encoder.encode_descriptor("ion_worker_drops", help, None::<&Unit>, kind)?;
+        for (_, worker) in workers() {
+            let Some(counters) = tables.worker_counters(worker) else {
+                continue;
+            };
+            for reason in DropReason::ALL {
+                let labels = [
+                    ("worker", worker.to_string()),
+                    ("reason", reason.name().to_owned()),
+                ];
+                let value = ConstCounter::new(counters.drops[reason as usize].load());
+                value.encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

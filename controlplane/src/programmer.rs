@@ -1,0 +1,223 @@
+//! Programs the forwarding tables: which rows are free, what is written, and who is told.
+//!
+//! A row is *reserved* first (nothing is written, a full table is found out before
+//! anything has happened), *written* any number of times, and *released*. Writing order
+//! is the callers': what is referred to comes first. Announcements are collected and
+//! made by [`Programmer::flush`], when everything they refer to stands in the tables.
+
+use ion_tables::{
+    ControlTables, Encoding, HasHead, Row, RowHead, RowKind, RowLink, RowRef, SeqCell,
+    Subscription, Tables, Track, Transport, TransportSecrets,
+};
+use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use zerocopy::IntoBytes;
+
+/// A table has no free row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the table of {} rows is full", table_name(*.0))]
+pub struct TableFull(pub RowKind);
+
+/// A table's name in metrics and the API.
+pub fn table_name(kind: RowKind) -> &'static str {
+    match kind {
+        RowKind::Transport => "transport",
+        RowKind::Track => "track",
+        RowKind::Encoding => "encoding",
+        RowKind::Subscription => "subscription",
+    }
+}
+
+/// Rows of one table that are free. First in, first out: a row rests as long as it can
+/// before it begins another life.
+struct Free {
+    rows: VecDeque<u32>,
+    is_free: Vec<bool>,
+}
+
+/// The one writer of config and secrets.
+pub struct Programmer {
+    control: ControlTables,
+    doorbells: Vec<OwnedFd>,
+    free: [Free; 4],
+    pending: Vec<RowRef>,
+}
+
+fn slot(kind: RowKind) -> usize {
+    match kind {
+        RowKind::Transport => 0,
+        RowKind::Track => 1,
+        RowKind::Encoding => 2,
+        RowKind::Subscription => 3,
+    }
+}
+
+impl Programmer {
+    /// Takes the role over tables in which every row counts as free. Rows that are in
+    /// use are to be [adopted](Self::adopt), then [`sweep`](Self::sweep) frees the rest.
+    pub fn new(tables: Arc<Tables>, doorbells: Vec<OwnedFd>) -> Self {
+        let capacities = tables.capacities();
+        let free = RowKind::ALL.map(|kind| {
+            let rows = capacities.of(kind);
+            Free {
+                rows: (0..rows).collect(),
+                is_free: vec![true; rows as usize],
+            }
+        });
+        Self {
+            control: ControlTables::new(tables),
+            doorbells,
+            free,
+            pending: Vec::new(),
+        }
+    }
+
+    /// The tables, for reading.
+    pub fn tables(&self) -> &Arc<Tables> {
+        self.control.tables()
+    }
+
+    /// Rows of a table in use, and rows there are.
+    pub fn usage(&self, kind: RowKind) -> (u32, u32) {
+        let capacity = self.tables().capacities().of(kind);
+        let free = u32::try_from(self.free[slot(kind)].rows.len()).unwrap_or(u32::MAX);
+        (capacity.saturating_sub(free), capacity)
+    }
+
+    /// Takes a free row; its life begins when it is first written.
+    ///
+    /// # Errors
+    /// [`TableFull`].
+    pub fn reserve<R: Row>(&mut self) -> Result<RowLink, TableFull> {
+        let free = &mut self.free[slot(R::KIND)];
+        let row = free.rows.pop_front().ok_or(TableFull(R::KIND))?;
+        free.is_free[row as usize] = false;
+        let RowHead { generation, .. } = self.control.next_life::<R>(row);
+        Ok(RowLink { row, generation })
+    }
+
+    /// Takes rows that a session had before; all or none. False if one of them does not
+    /// exist or is taken. The free rows are put in order by [`sweep`](Self::sweep).
+    pub fn adopt(&mut self, rows: &[(RowKind, u32)]) -> bool {
+        for (index, (kind, row)) in rows.iter().enumerate() {
+            match self.free[slot(*kind)].is_free.get_mut(*row as usize) {
+                Some(is_free @ true) => *is_free = false,
+                _ => {
+                    for (kind, row) in &rows[..index] {
+                        self.free[slot(*kind)].is_free[*row as usize] = true;
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Writes a row; it is live from now on. What stands there already is not written again.
+    pub fn write<R: Row>(&mut self, link: RowLink, config: &mut R::Config) {
+        config.set_head(RowHead {
+            generation: link.generation,
+            live: 1,
+        });
+        let present = self.tables().config::<R>(link.row).map(SeqCell::read);
+        if let Some(Ok(present)) = present
+            && present.as_bytes() == config.as_bytes()
+        {
+            return;
+        }
+        if self.control.write::<R>(link.row, config) {
+            self.pending.push(RowRef {
+                kind: R::KIND,
+                row: link.row,
+            });
+        }
+    }
+
+    /// Writes a transport's secrets.
+    pub fn write_secrets(&mut self, transport: RowLink, secrets: &mut TransportSecrets) {
+        secrets.generation = transport.generation;
+        self.control.write_secrets(transport.row, secrets);
+    }
+
+    /// Ends a row's life, if it has begun, and makes it free.
+    pub fn release<R: Row>(&mut self, link: RowLink) {
+        let free = &mut self.free[slot(R::KIND)];
+        match free.is_free.get_mut(link.row as usize) {
+            Some(is_free @ false) if link.is_some() => *is_free = true,
+            _ => return,
+        }
+        free.rows.push_back(link.row);
+        // Even a row that was never written: a generation given out is not given out again.
+        self.control.free::<R>(link.row);
+        self.pending.push(RowRef {
+            kind: R::KIND,
+            row: link.row,
+        });
+    }
+
+    /// Frees every live or torn row that nobody has adopted. Returns how many there were.
+    pub fn sweep(&mut self) -> usize {
+        for free in &mut self.free {
+            let is_free = &free.is_free;
+            free.rows
+                .retain(|&row| is_free.get(row as usize) == Some(&true));
+        }
+        self.sweep_table::<Subscription>()
+            + self.sweep_table::<Encoding>()
+            + self.sweep_table::<Track>()
+            + self.sweep_table::<Transport>()
+    }
+
+    fn sweep_table<R: Row>(&mut self) -> usize {
+        let mut freed = 0;
+        for (row, is_free) in (0..).zip(&self.free[slot(R::KIND)].is_free) {
+            let cell = self.control.tables().config::<R>(row);
+            let is_stray = match cell.map(|cell| cell.read()) {
+                Some(Ok(config)) => config.head().live != 0,
+                Some(Err(_torn)) => true,
+                None => false,
+            };
+            if *is_free && is_stray {
+                self.control.free::<R>(row);
+                freed += 1;
+            }
+        }
+        freed
+    }
+
+    /// Announces what was written and released, and wakes the workers that sleep.
+    pub fn flush(&mut self) {
+        let mut asleep = 0_u64;
+        for row in self.pending.drain(..) {
+            self.control
+                .announce(row, |worker| asleep |= 1 << (worker % 64));
+        }
+        self.ring(asleep);
+    }
+
+    /// Makes every worker look at every row.
+    pub fn ask_rescan(&mut self) {
+        self.pending.clear();
+        let tables = Arc::clone(self.tables());
+        let mut asleep = 0_u64;
+        for worker in 0..tables.workers() {
+            if tables
+                .commands(worker)
+                .is_some_and(|commands| commands.ask_rescan())
+            {
+                asleep |= 1 << (worker % 64);
+            }
+        }
+        self.ring(asleep);
+    }
+
+    fn ring(&self, workers: u64) {
+        for (worker, doorbell) in self.doorbells.iter().enumerate() {
+            if workers & (1 << (worker % 64)) != 0 {
+                // Full counter means that it rings already; a closed one, that the dataplane is gone.
+                let _ = rustix::io::write(doorbell, &1_u64.to_ne_bytes());
+            }
+        }
+    }
+}

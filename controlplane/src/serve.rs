@@ -1,0 +1,122 @@
+//! The whole control process: core, HTTP server, signals.
+
+use crate::backend::Handle;
+use crate::candidates::Loopback;
+use crate::core::{Config, Core, StartError};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::settings::{LogFormat, Settings};
+use ion_api::auth::Auth;
+use ion_api::ratelimit::Quota;
+use ion_api::server::ServerConfig;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tracing_subscriber::EnvFilter;
+
+/// Why the control plane does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The HTTP port is taken.
+    #[error(
+        "the HTTP address {0} is in use by another program: stop that program, or set `http` to \
+         another address"
+    )]
+    HttpInUse(SocketAddr),
+    /// The HTTP port cannot be had.
+    #[error("cannot listen on the HTTP address {0}: {1}; set `http` to an address of this machine")]
+    Http(SocketAddr, std::io::Error),
+    /// The core did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The operating system has no threads, signals or memory left.
+    #[error("starting: {0}")]
+    Os(#[from] std::io::Error),
+}
+
+impl ServeError {
+    /// True if starting again cannot help.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::HttpInUse(_) | Self::Http(..) => true,
+            Self::Start(error) => error.is_configuration(),
+            Self::Os(_) => false,
+        }
+    }
+}
+
+impl From<&Settings> for Config {
+    fn from(settings: &Settings) -> Self {
+        let mut config = Self::new(settings.state_dir.clone());
+        config.public_ips.clone_from(&settings.public_ip);
+        if settings.http.ip().is_loopback() {
+            config.loopback = Loopback::First;
+        }
+        config
+    }
+}
+
+/// Starts the log.
+pub fn init_log(settings: &Settings) {
+    // The settings have checked the filter.
+    let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// Runs until a signal asks for the end. Sessions stay as they are.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let metrics = Arc::new(Metrics::new());
+    // STUN first: peers are waiting for an answer to their consent checks.
+    let core = Core::start(Config::from(settings), Arc::clone(&metrics)).await?;
+    let ready = Arc::clone(core.ready_flag());
+    let (commands, queue) = mpsc::channel(limits::COMMANDS);
+    let (stop_core, core_stops) = oneshot::channel();
+    let core = tokio::spawn(core.run(queue, core_stops));
+    let listener = TcpListener::bind(settings.http)
+        .await
+        .map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => ServeError::HttpInUse(settings.http),
+            _ => ServeError::Http(settings.http, error),
+        })?;
+    let api = ion_api::Config {
+        auth: Auth {
+            keys: settings.keys.clone(),
+            dev: settings.dev,
+        },
+        quota: Quota {
+            burst: settings.rate_burst,
+            per_second: settings.rate_per_second,
+        },
+        ..ion_api::Config::default()
+    };
+    let server = ServerConfig {
+        connections: settings.max_connections,
+        ..ServerConfig::default()
+    };
+    let router = ion_api::router(Arc::new(Handle::new(commands, ready, &metrics)), api);
+    tracing::info!(http = %settings.http, "ready");
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    ion_api::server::serve(listener, router, server, stop).await;
+    let _ = stop_core.send(());
+    let _ = core.await;
+    Ok(())
+}

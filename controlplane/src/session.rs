@@ -1,0 +1,360 @@
+//! One association with a client: its ICE agent, its DTLS session and what was negotiated.
+//!
+//! Sans-IO: datagrams and time go in, datagrams and [`SessionEvent`]s come out. DTLS is
+//! handed on only from address pairs that ICE has validated, and starts only when one is.
+
+use crate::record::Record;
+use ion_api::names::SessionId;
+use ion_dtls::{
+    CloseReason, Connected, DtlsError, DtlsEvent, DtlsSession, Endpoint, Fingerprint, Role,
+};
+use ion_ice::{Agent, Credentials, Outcome, Pair, Reason};
+use ion_sdp::IceCredentials;
+use std::time::Instant;
+
+/// Why a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndCause {
+    /// The client said DELETE.
+    Deleted,
+    /// The same publisher came again.
+    Replaced,
+    /// No connectivity check came in time.
+    IceTimeout,
+    /// Checks stopped (RFC 7675).
+    ConsentExpired,
+    /// The peer closed DTLS.
+    DtlsClosed,
+    /// DTLS failed.
+    Dtls(DtlsError),
+    /// Nobody answered the counter-offer.
+    AnswerTimeout,
+    /// Its rows were lost with a dataplane, or found torn.
+    RowsLost,
+}
+
+impl EndCause {
+    /// Stable name, for the API and as metrics label.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Replaced => "replaced",
+            Self::IceTimeout => "ice_timeout",
+            Self::ConsentExpired => "consent_expired",
+            Self::DtlsClosed => "dtls_closed",
+            Self::Dtls(error) => match error.name() {
+                "fingerprint_mismatch" => "dtls_fingerprint_mismatch",
+                "unsupported_key" => "dtls_unsupported_key",
+                "no_srtp_profile" => "dtls_no_srtp_profile",
+                "timeout" => "dtls_timeout",
+                "peer_alert" => "dtls_peer_alert",
+                "handshake" => "dtls_handshake",
+                _ => "dtls_engine",
+            },
+            Self::AnswerTimeout => "answer_timeout",
+            Self::RowsLost => "rows_lost",
+        }
+    }
+
+    /// Every name.
+    pub const NAMES: [&'static str; 14] = [
+        "deleted",
+        "replaced",
+        "ice_timeout",
+        "consent_expired",
+        "dtls_closed",
+        "dtls_fingerprint_mismatch",
+        "dtls_unsupported_key",
+        "dtls_no_srtp_profile",
+        "dtls_timeout",
+        "dtls_peer_alert",
+        "dtls_handshake",
+        "dtls_engine",
+        "answer_timeout",
+        "rows_lost",
+    ];
+
+    /// In words, for people.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Deleted => "ended by the client".to_owned(),
+            Self::Replaced => "the same publisher came again".to_owned(),
+            Self::IceTimeout => "no connectivity check came in time".to_owned(),
+            Self::ConsentExpired => "connectivity checks stopped coming".to_owned(),
+            Self::DtlsClosed => "the client closed DTLS".to_owned(),
+            Self::Dtls(error) => format!("DTLS: {error}"),
+            Self::AnswerTimeout => "the counter-offer was not answered in time".to_owned(),
+            Self::RowsLost => "its forwarding state was lost".to_owned(),
+        }
+    }
+}
+
+/// What a session tells the core.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// The peer has proven this pair: DTLS may come from there.
+    Validated(Pair),
+    /// The peer selected this pair.
+    Nominated,
+    /// DTLS is done, the SRTP keys are there.
+    Keyed(Box<Connected>),
+    /// It is over.
+    Ended(EndCause),
+    /// A STUN packet was ignored or refused.
+    StunIgnored(Reason),
+}
+
+/// What a call brought about.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Datagrams to send, with the pair to send them on.
+    pub transmits: Vec<(Pair, Vec<u8>)>,
+    /// Events, in order.
+    pub events: Vec<SessionEvent>,
+}
+
+enum Dtls {
+    /// Waits for a validated pair (and, after a counter-offer, for the fingerprint).
+    Idle,
+    /// Under way or done.
+    Running(Box<ion_dtls::Session>),
+    /// Done in an earlier life of this process: the keys are in the rows.
+    Inherited,
+}
+
+/// One association.
+pub struct Session {
+    /// Its id in paths.
+    pub id: SessionId,
+    /// What was negotiated.
+    pub record: Record,
+    /// The peer's ICE credentials: a fragment with others is a restart.
+    pub remote_ice: Option<IceCredentials>,
+    /// The worker that owns its rows; has a meaning once connected.
+    pub worker: u16,
+    agent: Agent,
+    dtls: Dtls,
+    /// DTLS is done.
+    connected: bool,
+    /// Where DTLS came from last.
+    dtls_pair: Option<Pair>,
+}
+
+impl Session {
+    /// A session that waits for its first check.
+    pub fn new(
+        id: SessionId,
+        record: Record,
+        agent: Agent,
+        remote_ice: Option<IceCredentials>,
+    ) -> Self {
+        let (dtls, connected, dtls_pair, worker) = (Dtls::Idle, false, None, 0);
+        Self {
+            id,
+            record,
+            remote_ice,
+            worker,
+            agent,
+            dtls,
+            connected,
+            dtls_pair,
+        }
+    }
+
+    /// A session that was connected before this process started.
+    pub fn resume(
+        id: SessionId,
+        record: Record,
+        agent: Agent,
+        remote_ice: Option<IceCredentials>,
+        worker: u16,
+    ) -> Self {
+        let mut session = Self::new(id, record, agent, remote_ice);
+        session.dtls = Dtls::Inherited;
+        session.connected = true;
+        session.worker = worker;
+        session
+    }
+
+    /// The ICE agent.
+    pub fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// Whether DTLS is done.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Whether DTLS timers run.
+    pub fn is_handshaking(&self) -> bool {
+        matches!(self.dtls, Dtls::Running(_)) && !self.connected
+    }
+
+    /// Where media goes: the pair selected, else the one DTLS uses.
+    pub fn path(&self) -> Option<Pair> {
+        self.agent.selected().or(self.dtls_pair)
+    }
+
+    /// Restarts ICE.
+    pub fn restart_ice(&mut self, now: Instant, local: Credentials, remote: IceCredentials) {
+        self.agent.restart(now, local, None);
+        self.remote_ice = Some(remote);
+    }
+
+    /// Takes a STUN packet.
+    pub fn handle_stun(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        pair: Pair,
+        endpoint: &Endpoint,
+        output: &mut Output,
+    ) {
+        let mut reply = Vec::new();
+        let outcome = self
+            .agent
+            .handle(now, packet, pair.remote, pair.local, &mut reply);
+        if !reply.is_empty() {
+            output.transmits.push((pair, reply));
+        }
+        match outcome {
+            Outcome::Ignored(reason) | Outcome::Refused(reason) => {
+                output.events.push(SessionEvent::StunIgnored(reason));
+            }
+            Outcome::Reply {
+                pair,
+                newly_validated,
+                nominated,
+            } => {
+                if newly_validated {
+                    output.events.push(SessionEvent::Validated(pair));
+                }
+                if nominated.is_some() {
+                    output.events.push(SessionEvent::Nominated);
+                }
+                self.start_dtls(now, pair, endpoint, output);
+            }
+        }
+    }
+
+    /// Starts DTLS on the first validated pair, once it is known whom to expect.
+    fn start_dtls(&mut self, now: Instant, pair: Pair, endpoint: &Endpoint, output: &mut Output) {
+        if !matches!(self.dtls, Dtls::Idle) || self.record.fingerprints.is_empty() {
+            return;
+        }
+        let expected: Vec<Fingerprint> = self
+            .record
+            .fingerprints
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect();
+        let session = if self.record.is_dtls_client {
+            endpoint.connect(now, &expected)
+        } else {
+            endpoint.accept(now, &expected)
+        };
+        self.dtls_pair = Some(pair);
+        match session {
+            Ok(session) => {
+                self.dtls = Dtls::Running(Box::new(session));
+                self.drain(output);
+            }
+            Err(error) => output
+                .events
+                .push(SessionEvent::Ended(EndCause::Dtls(error))),
+        }
+    }
+
+    /// Takes a DTLS datagram; false if it came from a pair that is not validated, or
+    /// there is nobody to take it.
+    pub fn handle_dtls(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        pair: Pair,
+        output: &mut Output,
+    ) -> bool {
+        if !self.agent.is_validated(pair, now) {
+            return false;
+        }
+        let Dtls::Running(dtls) = &mut self.dtls else {
+            return false;
+        };
+        self.dtls_pair = Some(pair);
+        dtls.handle_datagram(now, datagram);
+        self.drain(output);
+        true
+    }
+
+    /// Does what has become due.
+    pub fn handle_timeout(&mut self, now: Instant, output: &mut Output) {
+        if let Dtls::Running(dtls) = &mut self.dtls
+            && dtls.next_timeout().is_some_and(|at| at <= now)
+        {
+            dtls.handle_timeout(now);
+            self.drain(output);
+        }
+        if self.agent.is_expired(now) {
+            let cause = match (self.agent.last_seen(), &self.record.media) {
+                (Some(_), _) => EndCause::ConsentExpired,
+                (None, crate::record::Media::Offered { .. }) => EndCause::AnswerTimeout,
+                (None, _) => EndCause::IceTimeout,
+            };
+            output.events.push(SessionEvent::Ended(cause));
+        }
+    }
+
+    /// Says goodbye to the peer.
+    pub fn close(&mut self, now: Instant, output: &mut Output) {
+        if let Dtls::Running(dtls) = &mut self.dtls {
+            dtls.close(now);
+            self.drain(output);
+        }
+    }
+
+    fn drain(&mut self, output: &mut Output) {
+        let Dtls::Running(dtls) = &mut self.dtls else {
+            return;
+        };
+        // A handshake stays on the pair it began on; afterwards the selected one is best.
+        let pair = match self.connected {
+            true => self.agent.selected().or(self.dtls_pair),
+            false => self.dtls_pair,
+        };
+        while let Some(datagram) = dtls.poll_datagram() {
+            if let Some(pair) = pair {
+                output.transmits.push((pair, datagram));
+            }
+        }
+        while let Some(event) = dtls.poll_event() {
+            match event {
+                DtlsEvent::Connected(connected) => {
+                    self.connected = true;
+                    output.events.push(SessionEvent::Keyed(connected));
+                }
+                // Nothing was negotiated that could send it.
+                DtlsEvent::ApplicationData(_) | DtlsEvent::Closed(CloseReason::Local) => {}
+                DtlsEvent::Closed(CloseReason::Peer) => {
+                    output
+                        .events
+                        .push(SessionEvent::Ended(EndCause::DtlsClosed));
+                }
+                DtlsEvent::Failed(error) => {
+                    output
+                        .events
+                        .push(SessionEvent::Ended(EndCause::Dtls(error)));
+                }
+            }
+        }
+    }
+
+    /// The role of Ion in DTLS.
+    pub fn dtls_role(&self) -> Role {
+        if self.record.is_dtls_client {
+            Role::Client
+        } else {
+            Role::Server
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What outlives this process: the sessions' records, and the DTLS certificate, of one
+//! epoch of the dataplane. SQLite, one file, readable by its owner only.
+//!
+//! Writes are inline and not synced to disk: they survive the death of this process,
+//! which is what they are for. If the machine dies, the dataplane's memory dies with
+//! it, and the records are of no use.
+
+use crate::record::Record;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// File name in the state directory.
+pub const FILE: &str = "ion.db";
+
+const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS sessions (
+        id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, record TEXT NOT NULL
+    ) WITHOUT ROWID;
+";
+
+/// Why the store does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite said no.
+    #[error("the store {path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: rusqlite::Error,
+    },
+    /// The operating system said no.
+    #[error("the store {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+/// The store.
+pub struct Store {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in this folder, making it if there is none. A file that is not
+    /// a database any more is moved aside; it is told apart by `true`.
+    ///
+    /// # Errors
+    /// When it can be neither opened nor made.
+    pub fn open(dir: &Path) -> Result<(Self, bool), StoreError> {
+        let path = dir.join(FILE);
+        match Self::open_file(&path) {
+            Err(StoreError::Sqlite { source, .. }) if is_corrupt(&source) => {
+                for suffix in ["", "-wal", "-shm"] {
+                    let from = dir.join(format!("{FILE}{suffix}"));
+                    let to = dir.join(format!("{FILE}.broken{suffix}"));
+                    if let Err(source) = std::fs::rename(&from, &to)
+                        && source.kind() != std::io::ErrorKind::NotFound
+                    {
+                        return Err(StoreError::Io { path, source });
+                    }
+                }
+                Ok((Self::open_file(&path)?, true))
+            }
+            other => Ok((other?, false)),
+        }
+    }
+
+    fn open_file(path: &Path) -> Result<Self, StoreError> {
+        let io = |source| StoreError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        // Made by us first, so that nobody else can read it for a moment.
+        std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(io)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+        let sqlite = |source| StoreError::Sqlite {
+            path: path.to_owned(),
+            source,
+        };
+        let db = Connection::open(path).map_err(sqlite)?;
+        db.pragma_update(None, "journal_mode", "WAL")
+            .map_err(sqlite)?;
+        db.pragma_update(None, "synchronous", "OFF")
+            .map_err(sqlite)?;
+        db.execute_batch(SCHEMA).map_err(sqlite)?;
+        Ok(Self {
+            db,
+            path: path.to_owned(),
+        })
+    }
+
+    fn error(&self) -> impl Fn(rusqlite::Error) -> StoreError {
+        let path = self.path.clone();
+        move |source| StoreError::Sqlite {
+            path: path.clone(),
+            source,
+        }
+    }
+
+    /// Keeps a session's record.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put(&self, epoch: u64, record: &Record) -> Result<(), StoreError> {
+        let text = serde_json::to_string(record).unwrap_or_default();
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO sessions (id, epoch, record) VALUES (?1, ?2, ?3)",
+            )
+            .and_then(|mut put| put.execute(params![record.id, epoch.cast_signed(), text]))
+            .map(|_| ())
+            .map_err(self.error())
+    }
+
+    /// Forgets a session.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn delete(&self, id: &str) -> Result<(), StoreError> {
+        self.db
+            .prepare_cached("DELETE FROM sessions WHERE id = ?1")
+            .and_then(|mut delete| delete.execute(params![id]))
+            .map(|_| ())
+            .map_err(self.error())
+    }
+
+    /// The records of an epoch, in order of arrival. Those that cannot be read (another
+    /// release wrote them) are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn sessions(&self, epoch: u64) -> Result<Vec<Record>, StoreError> {
+        let read = || {
+            let mut select = self
+                .db
+                .prepare("SELECT record FROM sessions WHERE epoch = ?1")?;
+            let rows =
+                select.query_map(params![epoch.cast_signed()], |row| row.get::<_, String>(0))?;
+            rows.collect::<Result<Vec<String>, _>>()
+        };
+        let texts = read().map_err(self.error())?;
+        let mut records: Vec<Record> = texts
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok())
+            .collect();
+        records.sort_by_key(|record| record.ordinal);
+        Ok(records)
+    }
+
+    /// Forgets all sessions of other epochs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_only(&self, epoch: u64) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "DELETE FROM sessions WHERE epoch <> ?1",
+                params![epoch.cast_signed()],
+            )
+            .map(|_| ())
+            .map_err(self.error())
+    }
+
+    /// Moves all sessions to another epoch: a new dataplane has taken them over.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn move_epoch(&self, from: u64, to: u64) -> Result<(), StoreError> {
+        let values = params![to.cast_signed(), from.cast_signed()];
+        self.db
+            .execute("UPDATE sessions SET epoch = ?1 WHERE epoch = ?2", values)
+            .map(|_| ())
+            .map_err(self.error())
+    }
+
+    /// A value kept under a name.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .query_row(
+                "SELECT value FROM meta WHERE key = ?1",
+                params![key],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(self.error())
+    }
+
+    /// Keeps a value under a name.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.db
+            .execute(
+                "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)",
+                params![key, value],
+            )
+            .map(|_| ())
+            .map_err(self.error())
+    }
+}
+
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
+    )
+}
