@@ -1,0 +1,9 @@
+//! The HTTP surface over a fake backend: every status code and header that clients rely on.
+
+mod edges;
+mod fake;
+mod server;
+mod session;
+mod v1;
+mod whep;
+mod whip;
