@@ -152,6 +152,14 @@ export class Metrics {
   }
 
   /**
+   * Packets that workers dropped since `before` and that somebody misses: not padding, and no copies of what is there.
+   * @param {Metrics} before @returns {string[]}
+   */
+  losses(before) {
+    return this.grown(before, /^ion_worker_drops/).filter((line) => !/padding_only|rtx_useless|rtx_unmatched|duplicate/.test(line));
+  }
+
+  /**
    * Samples that grew since `before`, as text.
    * @param {Metrics} before @param {RegExp} name @returns {string[]}
    */

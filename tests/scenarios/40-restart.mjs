@@ -59,7 +59,7 @@ const controlKilled = (name, { kills, apartS, fullOnly }) => ({
       t.check(!states.some((state) => /disconnected|failed/.test(state)), `ICE of the ${who} went ${states.join(' → ')}`);
     }
     t.check((await server.pidOf('ion-dataplane')) === dataplane, 'the dataplane was restarted too');
-    const drops = metricsAfter.grown(metricsBefore, /drop/);
+    const drops = metricsAfter.losses(metricsBefore);
     t.figure('drops', drops.length === 0 ? 'none' : drops.join(' '));
     t.check(drops.length === 0, `the dataplane dropped packets: ${drops.join(' ')}`);
 
