@@ -49,6 +49,9 @@ pub const REQUESTS_IN_FLIGHT: usize = 512;
 /// Open connections; one more waits in the kernel's backlog.
 pub const CONNECTIONS: usize = 4096;
 
+/// Open connections of one client (an IPv4 address or an IPv6 /64) that is not on this machine.
+pub const CONNECTIONS_PER_CLIENT: usize = 1024;
+
 /// Clients that the rate limiter tells apart: addresses are hashed, with a secret, into this many.
 pub const RATE_BUCKETS: u32 = 65_536;
 

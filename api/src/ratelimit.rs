@@ -118,15 +118,25 @@ impl<C: Clock + Clone> RateLimiter<C> {
     }
 
     fn bucket(&self, client: IpAddr) -> u32 {
-        let prefix = match client.to_canonical() {
-            IpAddr::V4(v4) => u64::from(v4.to_bits()),
-            // An IPv6 customer has at least a /64 to choose addresses from.
-            IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).unwrap_or(u64::MAX),
-        };
-        let hash = self
-            .hasher
-            .hash_one((client.to_canonical().is_ipv4(), prefix));
+        let hash = self.hasher.hash_one(ClientNet::of(client));
         u32::try_from(hash % u64::from(limits::RATE_BUCKETS)).unwrap_or(0)
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 /64, since whoever has one IPv6 address
+/// has at least that many to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ClientNet {
+    V4(u32),
+    V6(u64),
+}
+
+impl ClientNet {
+    pub(crate) fn of(client: IpAddr) -> Self {
+        match client.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4.to_bits()),
+            IpAddr::V6(v6) => Self::V6(u64::try_from(v6.to_bits() >> 64).unwrap_or(u64::MAX)),
+        }
     }
 }
 

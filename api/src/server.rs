@@ -1,8 +1,9 @@
 //! Serves a router over TCP: HTTP/1.1, with time-outs, a connection limit and a clean stop.
 
+use std::collections::HashMap;
 use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,6 +18,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::limits;
+use crate::ratelimit::ClientNet;
 use crate::router::ClientAddr;
 
 /// Limits of a server.
@@ -24,6 +26,8 @@ use crate::router::ClientAddr;
 pub struct ServerConfig {
     /// Open connections; one more waits in the kernel's backlog.
     pub connections: usize,
+    /// Of these, for one client that is not on this machine; one more is closed.
+    pub connections_per_client: usize,
     /// Time in which a request head must have arrived; idle connections end after it too.
     pub header_timeout: Duration,
     /// How long a stop waits for answers under way.
@@ -34,6 +38,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             connections: limits::CONNECTIONS,
+            connections_per_client: limits::CONNECTIONS_PER_CLIENT,
             header_timeout: limits::HEADER_TIMEOUT,
             shutdown_grace: limits::SHUTDOWN_GRACE,
         }
@@ -50,6 +55,7 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(config.connections));
+    let clients = Arc::new(Clients::new(config.connections_per_client));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(config.header_timeout)
@@ -66,6 +72,10 @@ pub async fn serve(
             () = &mut shutdown => break,
             next = next => next,
         };
+        let Some(seat) = clients.admit(peer.ip()) else {
+            // Closed without a word: an answer would cost what is being saved.
+            continue;
+        };
         let router = router.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ClientAddr(peer));
@@ -76,7 +86,7 @@ pub async fn serve(
         tokio::spawn(async move {
             // Broken pipes, half requests and time-outs are the client's affair.
             let _ = connection.await;
-            drop(place);
+            drop((place, seat));
         });
     }
     drop(listener);
@@ -91,6 +101,7 @@ pub async fn serve(
 /// Accepts one connection. Out of descriptors, or with a connection that died in the backlog, it
 /// waits a little and tries again.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -98,9 +109,96 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 return (stream, peer);
             }
             Err(error) => {
-                tracing::warn!(kind = ?error.kind(), "cannot accept an HTTP connection");
+                if !told {
+                    tracing::warn!(kind = ?error.kind(), "cannot accept HTTP connections for now");
+                    told = true;
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// Open connections by client, so that one of them cannot take all places.
+struct Clients {
+    max: usize,
+    open: Mutex<HashMap<ClientNet, usize>>,
+}
+
+/// One connection of a client; gives its place back when dropped.
+struct Seat {
+    clients: Arc<Clients>,
+    client: Option<ClientNet>,
+}
+
+impl Clients {
+    fn new(max: usize) -> Self {
+        Self {
+            max,
+            open: Mutex::default(),
+        }
+    }
+
+    /// `None` when the client has all the connections it may have. Clients on this machine are not
+    /// counted: a reverse proxy is one of them.
+    fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Seat> {
+        let client = (!ip.to_canonical().is_loopback()).then(|| ClientNet::of(ip));
+        if let Some(client) = client {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = open.entry(client).or_insert(0);
+            if *count >= self.max {
+                return None;
+            }
+            *count += 1;
+        }
+        Some(Seat {
+            clients: Arc::clone(self),
+            client,
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(client) = self.client else { return };
+        let mut open = self
+            .clients
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&client);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_so_many_connections_and_gets_them_back() {
+        let clients = Arc::new(Clients::new(2));
+        let one: IpAddr = "192.0.2.1".parse().unwrap();
+        let first = clients.admit(one);
+        let second = clients.admit("::ffff:192.0.2.1".parse().unwrap());
+        assert!(first.is_some() && second.is_some() && clients.admit(one).is_none());
+        assert!(clients.admit("192.0.2.2".parse().unwrap()).is_some());
+        drop(first);
+        let third = clients.admit(one);
+        assert!(third.is_some() && clients.admit(one).is_none());
+        drop((second, third));
+        assert!(clients.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn this_machine_is_not_counted() {
+        let clients = Arc::new(Clients::new(0));
+        assert!(clients.admit("127.0.0.1".parse().unwrap()).is_some());
+        assert!(clients.admit("::1".parse().unwrap()).is_some());
+        assert!(clients.admit("192.0.2.1".parse().unwrap()).is_none());
     }
 }

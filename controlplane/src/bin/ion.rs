@@ -13,19 +13,19 @@ use ion_controlplane::settings::{EX_CONFIG, Flags, Settings};
 
 /// A WebRTC SFU: publish over WHIP, play over WHEP.
 #[derive(Parser)]
-#[command(name = "ion", version, about)]
+#[command(name = "ion", version, about, arg_required_else_help = true)]
 struct Cli {
+    /// Print a commented settings file with the defaults, and end
+    #[arg(long, global = true)]
+    print_default_config: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Start Ion and keep it running
     Run {
-        /// Print a commented settings file with the defaults, and end
-        #[arg(long)]
-        print_default_config: bool,
         #[command(flatten)]
         flags: Box<Flags>,
     },
@@ -68,15 +68,13 @@ enum KeyCommand {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Run {
-            print_default_config: true,
-            ..
-        } => {
-            print!("{}", Settings::default_file());
-            ExitCode::SUCCESS
-        }
-        Command::Run { flags, .. } => match load(&flags) {
+    let cli = Cli::parse();
+    let Some(command) = cli.command.filter(|_| !cli.print_default_config) else {
+        print!("{}", Settings::default_file());
+        return ExitCode::SUCCESS;
+    };
+    match command {
+        Command::Run { flags } => match load(&flags) {
             Ok(settings) => launcher::run(&settings, &flags),
             Err(code) => code,
         },

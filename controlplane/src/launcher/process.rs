@@ -10,7 +10,10 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getppid, getrlimit, kill_process,
+    set_parent_process_death_signal, setrlimit,
+};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
@@ -163,6 +166,15 @@ pub fn exec_child(launcher: u32, args: &[std::ffi::OsString]) -> String {
     if parent != launcher {
         return "the launcher is gone".to_owned();
     }
+    // Connections are descriptors, and the usual soft limit of 1024 dates from select(2).
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
     let error = std::process::Command::new(program).args(args).exec();
     format!("cannot start {}: {error}", program.to_string_lossy())
 }
