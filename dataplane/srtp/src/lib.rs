@@ -38,6 +38,8 @@ pub mod sealer;
 mod cipher;
 mod error;
 mod kdf;
+#[cfg(test)]
+mod vectors;
 
 pub use error::SrtpError;
 pub use keys::{KeyingMaterial, MasterKey};

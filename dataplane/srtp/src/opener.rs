@@ -24,10 +24,22 @@ impl Opener {
     /// Derives the session keys. Allocates; everything after does not.
     #[must_use]
     pub fn new(profile: Profile, master: &MasterKey) -> Self {
+        Self::from_session_keys(
+            profile,
+            &SessionKeys::rtp(profile, master),
+            &SessionKeys::rtcp(profile, master),
+        )
+    }
+
+    pub(crate) fn from_session_keys(
+        profile: Profile,
+        rtp: &SessionKeys,
+        rtcp: &SessionKeys,
+    ) -> Self {
         Self {
             profile,
-            rtp: Cipher::new(profile, &SessionKeys::rtp(profile, master)),
-            rtcp: Cipher::new(profile, &SessionKeys::rtcp(profile, master)),
+            rtp: Cipher::new(profile, rtp),
+            rtcp: Cipher::new(profile, rtcp),
         }
     }
 
