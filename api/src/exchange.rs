@@ -3,15 +3,13 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, options};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 
 use crate::auth::Auth;
@@ -35,7 +33,6 @@ pub(crate) struct App<B> {
     pub(crate) backend: Arc<B>,
     pub(crate) auth: Auth,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) body_timeout: Duration,
     pub(crate) in_flight: Arc<Semaphore>,
 }
 
@@ -79,43 +76,12 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
         .to_ascii_lowercase()
 }
 
-/// Reads a body of text, within the limits of size and time.
+/// A body as text.
 ///
 /// # Errors
-/// 413, 408, or 400 when it is empty, breaks off or is no UTF-8.
-pub(crate) async fn text(
-    headers: &HeaderMap,
-    body: Body,
-    timeout: Duration,
-) -> Result<String, Problem> {
-    let too_large = || {
-        Problem::too_large(format!(
-            "a body may have at most {} bytes",
-            limits::BODY_BYTES
-        ))
-    };
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok());
-    if announced
-        .and_then(|v| v.parse::<u64>().ok())
-        .is_some_and(|n| n > limits::BODY_BYTES as u64)
-    {
-        return Err(too_large());
-    }
-    let limited = Limited::new(body, limits::BODY_BYTES).collect();
-    let collected = match tokio::time::timeout(timeout, limited).await {
-        Err(_elapsed) => {
-            let limit = timeout.as_secs_f32();
-            return Err(Problem::body_timeout(format!(
-                "it must be complete within {limit} s"
-            )));
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Ok(Err(_)) => return Err(Problem::bad_request("the body broke off")),
-        Ok(Ok(collected)) => collected,
-    };
-    let text = String::from_utf8(collected.to_bytes().into())
+/// 400 when it is empty or no UTF-8.
+pub(crate) fn text(body: Bytes) -> Result<String, Problem> {
+    let text = String::from_utf8(body.into())
         .map_err(|_| Problem::malformed_sdp("the body is no UTF-8 text"))?;
     if text.trim().is_empty() {
         return Err(Problem::malformed_sdp("the body is empty"));
@@ -127,17 +93,13 @@ pub(crate) async fn text(
 ///
 /// # Errors
 /// 415 when it is not called `application/sdp`, and as [`text`].
-pub(crate) async fn offer(
-    headers: &HeaderMap,
-    body: Body,
-    timeout: Duration,
-) -> Result<String, Problem> {
+pub(crate) fn offer(headers: &HeaderMap, body: Bytes) -> Result<String, Problem> {
     if media_type(headers) != SDP {
         return Err(Problem::unsupported_media_type(format!(
             "POST takes {SDP} here"
         )));
     }
-    text(headers, body, timeout).await
+    text(body)
 }
 
 /// Path parameters that could be percent-decoded.

@@ -26,6 +26,7 @@ mod exchange;
 mod health;
 /// `If-Match` of RFC 9110, as WHIP clients really send it.
 pub mod if_match;
+mod intake;
 /// Every limit of the HTTP surface, in one place.
 pub mod limits;
 /// The JSON bodies of `/v1`.

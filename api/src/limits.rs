@@ -6,6 +6,10 @@ use std::time::Duration;
 /// simulcast layers and all codecs is below 16 KiB.
 pub const BODY_BYTES: usize = 64 * 1024;
 
+/// Bytes of a body that is too large which are read and thrown away, so that the refusal reaches a
+/// client that only listens when it has sent everything.
+pub const DISCARDED_BYTES: usize = 4 * 1024 * 1024;
+
 /// Time in which a request body must have arrived completely.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 

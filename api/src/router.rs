@@ -17,7 +17,7 @@ use crate::counters::Counters;
 use crate::exchange::App;
 use crate::problem::Problem;
 use crate::ratelimit::{Quota, RateLimiter};
-use crate::{cors, health, limits, rooms, web, whep, whip};
+use crate::{cors, health, intake, limits, rooms, web, whep, whip};
 
 /// Settings of the HTTP surface.
 #[derive(Debug, Clone)]
@@ -55,7 +55,6 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         backend,
         auth: config.auth,
         counters: Arc::clone(&counters),
-        body_timeout: config.body_timeout,
         in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
     });
     Router::new()
@@ -67,6 +66,7 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .with_state(app)
+        .layer(from_fn_with_state(config.body_timeout, intake::complete))
         .layer(from_fn_with_state(limiter, limit_rate))
         .layer(from_fn_with_state(counters, cors::finish))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -29,7 +29,7 @@ pub(crate) async fn patch<B: Backend>(
     app: Arc<App<B>>,
     session: SessionRef,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     app.auth.session(&headers, &session.room)?;
     let media_type = exchange::media_type(&headers);
@@ -37,13 +37,13 @@ pub(crate) async fn patch<B: Backend>(
         let if_match = IfMatch::from_headers(&headers)?.ok_or_else(|| {
             Problem::precondition_required("send the session's ETag, or *, as If-Match")
         })?;
-        let frag = exchange::text(&headers, body, app.body_timeout).await?;
+        let frag = exchange::text(body)?;
         let backend = Arc::clone(&app.backend);
         let call = async move { backend.trickle_or_restart(session, if_match, frag).await };
         return patched(app.run(call).await??);
     }
     if media_type == SDP && session.role == Role::Viewer {
-        let answer = exchange::text(&headers, body, app.body_timeout).await?;
+        let answer = exchange::text(body)?;
         let backend = Arc::clone(&app.backend);
         app.run(async move { backend.accept(session, answer).await })
             .await??;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, StatusCode};
@@ -52,7 +52,7 @@ async fn play_room<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     play(app, &decoded(path)?, None, headers, body).await
 }
@@ -61,7 +61,7 @@ async fn play_participant<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let (room, publisher) = decoded(path)?;
     let publisher = match publisher.as_str() {
@@ -76,11 +76,11 @@ async fn play<B: Backend>(
     room: &str,
     publisher: Option<Identity>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let room = exchange::room(room)?;
     let participant = app.auth.player(&headers, &room)?;
-    let offer = exchange::offer(&headers, body, app.body_timeout).await?;
+    let offer = exchange::offer(&headers, body)?;
     let prefix = format!(
         "/whep/{}/{}",
         exchange::segment(room.as_str()),
@@ -122,7 +122,7 @@ async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String, String)>, PathRejection>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let (room, _participant, id) = decoded(path)?;
     session::patch(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, StatusCode};
@@ -42,11 +42,11 @@ async fn publish<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let room = exchange::room(&decoded(path)?)?;
     let (participant, sources) = app.auth.publisher(&headers, &room)?;
-    let offer = exchange::offer(&headers, body, app.body_timeout).await?;
+    let offer = exchange::offer(&headers, body)?;
     let prefix = format!("/whip/{}", exchange::segment(room.as_str()));
     let request = PublishRequest {
         room,
@@ -66,7 +66,7 @@ async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
-    body: Body,
+    body: Bytes,
 ) -> Result<Response, Problem> {
     let (room, id) = decoded(path)?;
     session::patch(

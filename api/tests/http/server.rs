@@ -118,18 +118,36 @@ async fn a_slow_or_idle_head_loses_its_connection() {
 }
 
 #[tokio::test]
-async fn a_large_body_is_413_before_it_has_come() {
+async fn a_large_body_is_413_and_the_client_learns_it() {
     let running = start(config(true), ServerConfig::default()).await;
-    let answer = running.exchange(&post("/whip/a", 1 << 20, "v=0")).await;
-    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    // Without a length, it is cut off when the limit is reached.
+    // A client that sends everything before it listens.
+    let megabyte = "a".repeat(1 << 20);
+    for request in [
+        post("/whip/a", megabyte.len(), &megabyte),
+        post("/nothing/here", megabyte.len(), &megabyte),
+    ] {
+        let answer = running.exchange(&request).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("urn:ion:problem:too-large"), "{answer}");
+    }
+    // Without a length.
     let mut chunked = String::from(
-        "POST /whip/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n\
-         Transfer-Encoding: chunked\r\n\r\n",
+        "POST /whip/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/sdp\r\nTransfer-Encoding: chunked\r\n\r\n",
     );
-    let chunk = format!("4000\r\n{}\r\n", "a".repeat(0x4000));
-    chunked.push_str(&chunk.repeat(5));
+    chunked.push_str(&format!("4000\r\n{}\r\n", "a".repeat(0x4000)).repeat(5));
+    chunked.push_str("0\r\n\r\n");
     let answer = running.exchange(&chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_is_far_too_large_is_not_waited_for() {
+    let running = start(config(true), ServerConfig::default()).await;
+    let answer = running.exchange(&post("/whip/a", 1 << 30, "v=0")).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    let asks = post("/whip/a", 1 << 20, "").replace("Host:", "Expect: 100-continue\r\nHost:");
+    let answer = running.exchange(&asks).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 

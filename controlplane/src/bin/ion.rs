@@ -13,7 +13,7 @@ use ion_controlplane::settings::{EX_CONFIG, Flags, Settings};
 
 /// A WebRTC SFU: publish over WHIP, play over WHEP.
 #[derive(Parser)]
-#[command(name = "ion", version, about, arg_required_else_help = true)]
+#[command(name = "ion", version, arg_required_else_help = true)]
 struct Cli {
     /// Print a commented settings file with the defaults, and end
     #[arg(long, global = true)]
