@@ -100,6 +100,17 @@ pub struct SendReport {
     pub syscalls: u64,
 }
 
+impl std::ops::AddAssign for SendReport {
+    fn add_assign(&mut self, other: Self) {
+        self.sends += other.sends;
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+        self.full += other.full;
+        self.failed += other.failed;
+        self.syscalls += other.syscalls;
+    }
+}
+
 /// The sockets of one worker and the way it reads and writes them. Made on, and
 /// never leaves, the worker's thread.
 pub enum Backend {

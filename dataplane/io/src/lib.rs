@@ -27,6 +27,8 @@ mod cmsg;
 pub mod doorbell;
 /// The media port: a reuseport group for each address, steered by classic BPF.
 pub mod reuseport;
+/// SIGTERM and its like as a file descriptor.
+pub mod signals;
 /// One send at a time, for what a batch could not send whole.
 mod single;
 /// Socket addresses as the kernel has them.
@@ -41,3 +43,4 @@ pub use backend::{
 };
 pub use doorbell::Doorbell;
 pub use reuseport::{BindError, MediaPort, MediaSocket};
+pub use signals::Signals;

@@ -1,0 +1,222 @@
+use crate::clock::Clock;
+use crate::peers::{Inboxes, Outboxes};
+use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, TransmitBatch};
+use ion_io::uring::UringConfig;
+use ion_io::{Backend, Doorbell, Fallback, IoMode, MediaSocket, ReceiveReport, SendReport, Sender};
+use ion_tables::{DropReason, EventReader, Tables, WorkerTables};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Bytes sealed before they are handed to the kernel: they stay in the core's cache.
+const BATCH_BYTES: usize = 256 << 10;
+/// The longest sleep: how often a worker without traffic shows that it lives.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// What all workers of a process share.
+pub struct Shared {
+    /// The tables.
+    pub tables: Arc<Tables>,
+    /// The clock.
+    pub clock: Clock,
+    /// By worker; also rung by the control plane.
+    pub doorbells: Vec<Arc<Doorbell>>,
+    /// Rung when a worker has written events.
+    pub events: Doorbell,
+    /// Set, and all doorbells rung: come to an end.
+    pub stop: AtomicBool,
+    /// The backend to try first.
+    pub mode: IoMode,
+    /// Packets of packet memory for each worker.
+    pub packets: usize,
+}
+
+/// What one worker is made of. Sent to its thread.
+pub struct Parts {
+    /// Its number.
+    pub worker: usize,
+    /// Its sockets.
+    pub sockets: Vec<MediaSocket>,
+    /// From the others.
+    pub inboxes: Inboxes,
+    /// To the others.
+    pub outboxes: Outboxes,
+}
+
+/// One forwarding thread.
+pub struct Worker {
+    shared: Arc<Shared>,
+    tables: WorkerTables,
+    engine: Engine,
+    backend: Backend,
+    batch: TransmitBatch,
+    inboxes: Inboxes,
+    outboxes: Outboxes,
+    /// Sees whether the engine has written events.
+    events: EventReader,
+    now: Micros,
+}
+
+impl Worker {
+    /// Makes a worker. Call it on the thread that will run it.
+    ///
+    /// # Errors
+    /// When no backend can be opened.
+    pub fn new(shared: Arc<Shared>, parts: Parts) -> io::Result<(Self, Option<Fallback>)> {
+        let uring = UringConfig::default();
+        let doorbell = Arc::clone(&shared.doorbells[parts.worker]);
+        let (backend, fallback) = Backend::open(shared.mode, &uring, parts.sockets, doorbell)?;
+        let role = || WorkerTables::new(Arc::clone(&shared.tables), parts.worker);
+        let config = EngineConfig {
+            packets: shared.packets,
+            ntp_zero: shared.clock.zero_ntp(),
+            ..EngineConfig::default()
+        };
+        let tables = role();
+        let worker = Self {
+            engine: Engine::new(config, role()),
+            events: EventReader::at_end(tables.events()),
+            now: shared.clock.now(),
+            batch: TransmitBatch::new(BATCH_BYTES, uring.sends),
+            inboxes: parts.inboxes,
+            outboxes: parts.outboxes,
+            tables,
+            backend,
+            shared,
+        };
+        Ok((worker, fallback))
+    }
+
+    /// The backend's name in logs.
+    pub fn backend(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    /// Forwards until asked to stop.
+    ///
+    /// # Errors
+    /// When the sockets or the ring fail for good.
+    pub fn run(&mut self) -> io::Result<()> {
+        while !self.shared.stop.load(Ordering::Acquire) {
+            self.turn()?;
+        }
+        Ok(())
+    }
+
+    /// One turn: waits, takes in what came, forwards it, and does what is due.
+    fn turn(&mut self) -> io::Result<()> {
+        let timeout = self.go_to_sleep();
+        let polled = self.backend.poll(Some(timeout))?;
+        self.tables.commands().wake();
+        let now = self.shared.clock.now();
+        self.now = now;
+        self.engine.configure(now);
+
+        let engine = &mut self.engine;
+        let (arrivals, sender) = self.backend.split();
+        let mut out = Outbox {
+            batch: &mut self.batch,
+            sender,
+            peers: &mut self.outboxes,
+            sent: SendReport::default(),
+            broken: None,
+        };
+        let received =
+            arrivals.for_each(|r| engine.ingest(now, r.remote, r.local, r.data, &mut out));
+        self.inboxes
+            .drain(|message| engine.ingest_peer(now, message, &mut out));
+        if engine.next_timeout().is_some_and(|due| due <= now) {
+            engine.handle_timeout(now, &mut out);
+        }
+        engine.flush(now, &mut out);
+        out.transmit();
+        let (sent, broken) = (out.sent, out.broken);
+        if let Some(error) = broken {
+            return Err(error);
+        }
+        let rung = self.wake_others();
+        self.count(&received, &sent, polled.syscalls + rung);
+        Ok(())
+    }
+
+    /// How long the worker may sleep. From here on, whoever gives it work rings its doorbell.
+    fn go_to_sleep(&self) -> Duration {
+        if !self.tables.commands().sleep() || self.inboxes.waiting() {
+            return Duration::ZERO;
+        }
+        let due = self.engine.next_timeout();
+        due.map_or(MAX_SLEEP, |due| {
+            Duration::from_micros(due.since(self.now)).min(MAX_SLEEP)
+        })
+    }
+
+    /// Rings for the workers that were given something and sleep, and for the control
+    /// plane if there are events: each at most once for a batch. Returns how often.
+    fn wake_others(&mut self) -> u64 {
+        let mut rung = 0;
+        let mut given = self.outboxes.take_given();
+        while given != 0 {
+            let worker = given.trailing_zeros() as usize;
+            given &= given - 1;
+            let commands = self.shared.tables.commands(worker);
+            if commands.is_some_and(ion_tables::CommandRing::is_sleeping) {
+                self.shared.doorbells[worker].ring();
+                rung += 1;
+            }
+        }
+        if self.events.take(self.tables.events()).is_some() {
+            self.events = EventReader::at_end(self.tables.events());
+            self.shared.events.ring();
+            rung += 1;
+        }
+        rung
+    }
+
+    fn count(&self, received: &ReceiveReport, sent: &SendReport, syscalls: u64) {
+        let counters = self.tables.counters();
+        counters.heartbeat_us.set(self.now.0);
+        counters.syscalls.add(syscalls + sent.syscalls);
+        if received.datagrams + received.truncated > 0 {
+            counters.batches.add(1);
+            counters.drop_packets(DropReason::Truncated, received.truncated);
+        }
+        counters.sends.add(sent.sends);
+        counters.packets_sent.add(sent.datagrams);
+        counters.bytes_sent.add(sent.bytes);
+        counters.drop_packets(DropReason::TransmitFull, sent.full);
+        counters.drop_packets(DropReason::SendFailed, sent.failed);
+    }
+}
+
+/// Where one batch's results go.
+struct Outbox<'a> {
+    batch: &'a mut TransmitBatch,
+    sender: Sender<'a>,
+    peers: &'a mut Outboxes,
+    sent: SendReport,
+    /// The first failure of the ring itself; nothing is sent after it.
+    broken: Option<io::Error>,
+}
+
+impl Output for Outbox<'_> {
+    type Message = PeerMessage;
+
+    fn batch(&mut self) -> &mut TransmitBatch {
+        self.batch
+    }
+
+    fn transmit(&mut self) {
+        if self.broken.is_none() && !self.batch.is_empty() {
+            match self.sender.send(self.batch) {
+                Ok(report) => self.sent += report,
+                Err(error) => self.broken = Some(error),
+            }
+        }
+        self.batch.clear();
+    }
+
+    fn to_worker(&mut self, worker: usize, message: PeerMessage) -> Result<(), PeerMessage> {
+        self.peers.give(worker, message)
+    }
+}
