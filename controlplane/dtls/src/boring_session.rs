@@ -189,8 +189,8 @@ impl Session {
         match result {
             Ok(()) => self.connected(),
             Err(error) if error.would_block() => {
-                if !stream.get_ref().outgoing.is_empty() {
-                    self.filter.set_started();
+                for datagram in &stream.get_ref().outgoing {
+                    self.filter.note_sent(datagram);
                 }
                 Ok(())
             }
@@ -230,7 +230,7 @@ impl Session {
             peer_fingerprint,
         };
         self.phase = Phase::Connected;
-        self.filter.set_started();
+        self.filter.set_finished();
         self.events
             .push_back(DtlsEvent::Connected(Box::new(connected)));
         Ok(())
