@@ -324,61 +324,61 @@ impl std::fmt::Debug for Workers {
 type Reader = fn(&WorkerCounters) -> &ion_tables::Counter;
 
 const COUNTERS: [(&str, &str, Reader); 11] = [
-    ("ion_worker_packets_received", "Datagrams received", |c| {
+    ("worker_packets_received", "Datagrams received", |c| {
         &c.packets_received
     }),
     (
-        "ion_worker_bytes_received",
+        "worker_bytes_received",
         "UDP payload bytes received",
         |c| &c.bytes_received,
     ),
-    ("ion_worker_packets_sent", "Datagrams sent", |c| {
+    ("worker_packets_sent", "Datagrams sent", |c| {
         &c.packets_sent
     }),
-    ("ion_worker_bytes_sent", "UDP payload bytes sent", |c| {
+    ("worker_bytes_sent", "UDP payload bytes sent", |c| {
         &c.bytes_sent
     }),
-    ("ion_worker_sends", "Sends handed to the kernel", |c| {
+    ("worker_sends", "Sends handed to the kernel", |c| {
         &c.sends
     }),
     (
-        "ion_worker_syscalls",
+        "worker_syscalls",
         "System calls of the worker's loop",
         |c| &c.syscalls,
     ),
-    ("ion_worker_batches", "Receive batches", |c| &c.batches),
+    ("worker_batches", "Receive batches", |c| &c.batches),
     (
-        "ion_worker_packets_crossed_out",
+        "worker_packets_crossed_out",
         "Packets given to other workers",
         |c| &c.packets_crossed_out,
     ),
     (
-        "ion_worker_packets_crossed_in",
+        "worker_packets_crossed_in",
         "Packets taken from other workers",
         |c| &c.packets_crossed_in,
     ),
     (
-        "ion_worker_handed_over",
+        "worker_handed_over",
         "Datagrams that belonged to another worker",
         |c| &c.handed_over,
     ),
-    ("ion_worker_rescans", "Scans of whole tables", |c| {
+    ("worker_rescans", "Scans of whole tables", |c| {
         &c.rescans
     }),
 ];
 
 const GAUGES: [(&str, &str, Reader); 3] = [
     (
-        "ion_worker_buffers_used",
+        "worker_buffers_used",
         "Buffers of packet memory in use",
         |c| &c.buffers_used,
     ),
     (
-        "ion_worker_buffers_total",
+        "worker_buffers_total",
         "Buffers of packet memory",
         |c| &c.buffers_total,
     ),
-    ("ion_worker_rows_torn", "Rows seen torn", |c| &c.rows_torn),
+    ("worker_rows_torn", "Rows seen torn", |c| &c.rows_torn),
 ];
 
 impl Collector for Workers {
@@ -418,7 +418,7 @@ impl Collector for Workers {
         let kind = ConstCounter::new(0_u64).metric_type();
         let help = "Packets dropped, by reason";
         let mut family =
-            encoder.encode_descriptor("ion_worker_drops", help, None::<&Unit>, kind)?;
+            encoder.encode_descriptor("worker_drops", help, None::<&Unit>, kind)?;
         for (_, worker) in workers() {
             let Some(counters) = tables.worker_counters(worker) else {
                 continue;
