@@ -69,8 +69,11 @@ async function runOne(scenario) {
 
 async function main() {
   const all = await scenarios();
+  // A whole name means that scenario alone; a part of names means all of those.
+  const named = (/** @type {string} */ part, /** @type {string} */ name) =>
+    all.some((one) => one.name === part) ? name === part : name.includes(part);
   const wanted = all.filter(({ name, fullOnly }) =>
-    flags.only.length > 0 ? flags.only.some((part) => name.includes(part)) : flags.full || !fullOnly,
+    flags.only.length > 0 ? flags.only.some((part) => named(part, name)) : flags.full || !fullOnly,
   );
   if (flags.list) {
     for (const { name, fullOnly } of all) console.log(fullOnly ? `${name} (full)` : name);

@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 import av
-from aiortc import AudioStreamTrack, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
+from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription, VideoStreamTrack
 
 WIDTH, HEIGHT, FPS = 320, 240, 30
 CONNECT_TIMEOUT_S = 15
@@ -119,7 +119,9 @@ async def main():
     options = parser.parse_args()
 
     video, sink, tasks = MovingBars(), Sink(), []
-    publisher, viewer = RTCPeerConnection(), RTCPeerConnection()
+    # aiortc's default is a STUN server of the internet: nothing leaves this machine.
+    here = RTCConfiguration(iceServers=[])
+    publisher, viewer = RTCPeerConnection(here), RTCPeerConnection(here)
     publisher.addTrack(Buzz())
     publisher.addTrack(video)
     wanted = [c for c in RTCRtpSender.getCapabilities("video").codecs if c.name.upper() in (options.codec, "RTX")]

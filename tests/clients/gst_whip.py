@@ -6,6 +6,7 @@ the video and keeps the session; `quit` deletes the session. Needs Debian's own 
 
 import argparse
 import json
+import os
 import sys
 import threading
 import urllib.parse
@@ -33,6 +34,16 @@ def say(what):
     print(json.dumps(what), flush=True)
 
 
+def only_loopback(rtc):
+    """Keeps ICE on loopback: no search for UPnP routers on the other interfaces, no candidates from there."""
+    ice = rtc.get_property("ice-agent")
+    ice.emit("add-local-ip-address", "127.0.0.1")
+    agent = ice.get_property("agent")
+    agent.set_property("upnp", False)
+    # The bindings take these for their own, and free them for the pipeline too when they let go: so keep them.
+    return ice, agent
+
+
 class Publisher:
     def __init__(self, url, codec, token):
         self.url = url
@@ -49,6 +60,7 @@ class Publisher:
             "rtpopuspay pt=97 ! application/x-rtp,media=audio,encoding-name=OPUS,payload=97 ! rtc."
         )
         self.rtc = self.pipeline.get_by_name("rtc")
+        self.kept = only_loopback(self.rtc)
         encoder = self.pipeline.get_by_name("enc")
         encoder.get_static_pad("src").add_probe(Gst.PadProbeType.BUFFER, self.count)
         self.rtc.connect("notify::ice-gathering-state", self.gathering)
@@ -77,8 +89,7 @@ class Publisher:
         if self.resource:
             self.request(self.resource, "DELETE", b"")
         self.pipeline.set_state(Gst.State.NULL)
-        if self.failed:
-            raise SystemExit(self.failed)
+        return self.failed
 
     def report(self):
         say({"frames": self.frames})
@@ -144,7 +155,13 @@ def main():
     parser.add_argument("--token", default="")
     options = parser.parse_args()
     Gst.init(None)
-    Publisher(options.url, options.codec, options.token).run()
+    failed = Publisher(options.url, options.codec, options.token).run()
+    if failed:
+        print(failed, file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # No interpreter shutdown: it would let go of what must be kept.
+    os._exit(1 if failed else 0)
 
 
 main()

@@ -10,7 +10,7 @@ import { run } from '../lib/process.mjs';
 import { offer } from '../lib/sdp.mjs';
 import { RUNNERS_OWN } from '../lib/server.mjs';
 
-const KEY = { name: 'testkey', secret: 'a secret of the tests, long enough for HS256'.replaceAll(' ', '-') };
+const KEY = { name: 'testkey', secret: 'a-secret-of-the-tests-that-is-long-enough-for-HS256' };
 
 /**
  * A JWT as any LiveKit-style service makes it.
