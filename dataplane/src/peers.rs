@@ -144,6 +144,6 @@ mod tests {
     fn many_workers_do_not_take_memory_without_bound() {
         assert_eq!(ring_len(1), RING_MESSAGES);
         assert_eq!(ring_len(16), RING_MESSAGES);
-        assert_eq!(ring_len(64), RING_MESSAGES / 16);
+        assert!(64 * 63 * ring_len(64) <= ALL_MESSAGES);
     }
 }
