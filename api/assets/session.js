@@ -12,6 +12,8 @@ const GATHERING_TIMEOUT_MS = 1500;
 const DISCONNECTED_GRACE_MS = 2000;
 /** ICE restarts in a row that may fail before the session is given up. */
 const MAX_RESTARTS = 5;
+/** Longest wait for the answer to a DELETE before the connection is closed all the same, in milliseconds. */
+const DELETE_GRACE_MS = 1000;
 /** Nobody publishes yet, too many requests, server full: the same request may do later. */
 const RETRIED = [409, 429, 503];
 /** Bounds of what a `Retry-After` may make us wait, in seconds. */
@@ -222,11 +224,16 @@ export class Session extends EventTarget {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.timer);
-    this.pc.close();
     for (const track of this.stream.getTracks()) track.stop();
-    if (this.resource !== null) {
-      // keepalive lets the request outlive the page. The server ends the session by itself if it is lost.
-      fetch(this.resource, { method: 'DELETE', headers: this.headers(), keepalive: true }).catch(() => {});
+    if (this.resource === null) {
+      this.pc.close();
+    } else {
+      // keepalive lets the request outlive the page. DTLS is closed after it: closing first would end the session under the
+      // DELETE, which would then find nothing.
+      const asked = fetch(this.resource, { method: 'DELETE', headers: this.headers(), keepalive: true });
+      Promise.race([asked, sleep(DELETE_GRACE_MS)])
+        .catch(() => {})
+        .finally(() => this.pc.close());
     }
     this.emit('close');
   }

@@ -36,11 +36,13 @@ export async function measureDelivery(t, source, viewer, { seconds, leastRatio =
   t.figure('freezes', freezes);
   t.figure('longest gap ms', Math.round(gaps.longestGapMs));
   t.figure('longest freeze ms', Math.round(gaps.longestFreezeMs));
+  t.figure('frames dropped', after.framesDropped - before.framesDropped);
   t.figure('packets lost', after.packetsLost - before.packetsLost);
   if (audio) t.figure('audio energy', energy);
   t.check(sent >= seconds * 10, `the publisher sent only ${sent} frames in ${seconds} s`);
   t.check(ratio >= leastRatio, `${decoded} of ${sent} sent frames were decoded: ${ratio.toFixed(3)} < ${leastRatio}`);
-  t.check(decoded <= sent + 3, `${decoded} frames were decoded, but only ${sent} sent: the count is wrong, or frames are made up`);
+  // Frames in the publisher's pacer and on their way at the first look count for the viewer only: a few, more on a busy machine.
+  t.check(decoded <= sent + 8, `${decoded} frames were decoded, but only ${sent} sent: the count is wrong, or frames are made up`);
   t.check(freezes <= mostFreezes, `${freezes} freezes, ${(atEnd.totalFreezesDuration - before.totalFreezesDuration).toFixed(2)} s in all`);
   if (audio) t.check(energy > 0, 'no audio energy arrived');
   return { before, atEnd, after, gaps, sent, decoded };
