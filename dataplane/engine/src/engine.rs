@@ -221,9 +221,11 @@ impl Engine {
     /// The end of a batch of datagrams and messages: fans out what came. After this
     /// the owner sends what is in the batch.
     pub fn flush<O: Output<Message = PeerMessage>>(&mut self, now: Micros, out: &mut O) {
-        while let Some(encoding) = self.dirty.pop() {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for encoding in dirty.drain(..) {
             self.fan_out(now, encoding, out);
         }
+        self.dirty = dirty;
         self.store_touched();
         while let Some(subscription) = self.unreported.pop() {
             self.send_first_report(now, subscription, out);

@@ -88,12 +88,15 @@ impl Engine {
         let mut pending = std::mem::take(&mut feed.pending);
         feed.last_packet = Some(now);
         let started = !std::mem::replace(&mut feed.live, true);
-        if pending.iter().any(|packet| packet.keyframe) {
-            encoding.keyframe.came();
-        }
         if started {
             self.retarget(now, track.row);
             self.timers.arm(TimerKind::Upkeep, row, now);
+        }
+        if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
+            && pending.iter().any(|packet| packet.keyframe)
+        {
+            // Whoever waits for it, even since just now, is about to get it.
+            encoding.keyframe.came();
         }
         self.note_arrival(row, &pending);
         let subscriptions = self
@@ -165,6 +168,7 @@ impl Engine {
             return;
         };
         let first = !subscriber.has_sent();
+        let waited = subscriber.waiting.is_some();
         let mut sending = Sending {
             tables: &self.tables,
             subscriber,
@@ -180,6 +184,9 @@ impl Engine {
         transport.budget.earn(tally.bytes);
         let (transport, link) = (subscriber.transport, subscriber.link);
         let source = subscriber.source;
+        let wants = subscriber
+            .target
+            .filter(|_| subscriber.waiting.is_some() && !waited);
         if first && subscriber.has_sent() && self.unreported.len() < self.unreported.capacity() {
             self.unreported.push(row);
         }
@@ -190,6 +197,9 @@ impl Engine {
             counters.switches.add(u64::from(switched && !first));
         }
         self.count_sent(transport, tally.packets, tally.bytes);
+        if let Some(target) = wants {
+            self.want_keyframe(now, target);
+        }
         if switched && let Some(source) = source {
             let value = u64::from(source.encoding.row);
             let kind = EventKind::LayerSwitched;

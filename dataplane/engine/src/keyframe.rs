@@ -1,4 +1,4 @@
-use crate::limits::KEYFRAME_THROTTLE_US;
+use crate::limits::{KEYFRAME_RETRY_US, KEYFRAME_THROTTLE_US};
 use crate::time::Micros;
 
 /// Keyframe requests of all viewers of an encoding, merged into few towards its
@@ -15,6 +15,13 @@ impl KeyframeRequests {
         self.wanted = true;
     }
 
+    /// Somebody still waits: it is asked for again if the last request is long ago.
+    pub(crate) fn want_again(&mut self, now: Micros) {
+        self.wanted |= self
+            .sent
+            .is_none_or(|at| now.since(at) >= KEYFRAME_RETRY_US);
+    }
+
     /// A keyframe came.
     pub(crate) fn came(&mut self) {
         self.wanted = false;
@@ -26,7 +33,7 @@ impl KeyframeRequests {
         self.wanted.then_some(sent)
     }
 
-    /// A request was sent. Whoever still waits when it is time to retry wants again.
+    /// A request was sent.
     pub(crate) fn sent(&mut self, now: Micros) {
         self.sent = Some(now);
         self.wanted = false;

@@ -1,7 +1,7 @@
 use crate::engine::Engine;
 use crate::fanout::has_room;
 use crate::limits::{
-    KEYFRAME_RETRY_US, MAX_DATAGRAM, MAX_RTCP, REMB_FACTOR, REMB_FLOOR_BPS, REPORT_BLOCKS,
+    KEYFRAME_THROTTLE_US, MAX_DATAGRAM, MAX_RTCP, REMB_FACTOR, REMB_FLOOR_BPS, REPORT_BLOCKS,
     REPORT_INTERVAL_US, TICK_US, TWCC_MAX_US, TWCC_MESSAGES,
 };
 use crate::output::Output;
@@ -385,9 +385,13 @@ impl Engine {
             return;
         };
         if waiting {
-            encoding.keyframe.want();
+            encoding.keyframe.want_again(now);
         }
         let Some(due) = encoding.keyframe.due() else {
+            if waiting {
+                self.timers
+                    .arm(TimerKind::Keyframe, row, now + KEYFRAME_THROTTLE_US);
+            }
             return;
         };
         if due > now {
@@ -405,7 +409,7 @@ impl Engine {
         }
         if let Some(encoding) = self.encodings[row as usize].as_deref_mut() {
             encoding.keyframe.sent(now);
-            let again = now + KEYFRAME_RETRY_US;
+            let again = now + KEYFRAME_THROTTLE_US;
             self.timers.arm(TimerKind::Keyframe, row, again);
         }
     }

@@ -253,7 +253,18 @@ impl Subscriber {
         let source = Source::of(packet);
         let switched = self.source != Some(source);
         if switched {
-            if self.target != Some(source.encoding) || !packet.keyframe || self.is_stale(packet) {
+            if self.target != Some(source.encoding) || self.is_stale(packet) {
+                return None;
+            }
+            if !packet.keyframe {
+                if self
+                    .source
+                    .is_some_and(|before| before.encoding == source.encoding)
+                {
+                    // The publisher goes on under another SSRC: nothing of the old will come.
+                    self.stop();
+                    self.waiting = self.waiting.or(Some(now));
+                }
                 return None;
             }
             self.switch(packet, now);
@@ -270,8 +281,8 @@ impl Subscriber {
 
     /// A late packet of a stream that this encoding has left behind.
     fn is_stale(&self, packet: &Packet) -> bool {
-        self.source.is_some_and(|source| {
-            source.encoding == packet.encoding && self.first_position > packet.position
+        self.epochs[EPOCHS - 1].is_some_and(|epoch| {
+            epoch.source.encoding == packet.encoding && self.first_position > packet.position
         })
     }
 

@@ -1,5 +1,9 @@
 //! Scenarios of publishers, workers and viewers in virtual time, one for each file.
-#![allow(clippy::print_stdout, reason = "tests may say what they saw")]
 
+mod demux;
 mod forward;
 mod harness;
+mod keyframes;
+mod reports;
+mod retransmission;
+mod workers;
