@@ -23,8 +23,11 @@ impl Core {
         offer: &SessionDescription,
     ) -> Result<Play, Problem> {
         self.admit(&request.room, false)?;
+        let draft = self.draft()?;
         let source = self.rooms.source(&request.room, request.publisher.as_ref());
         let Some(source) = source else {
+            // A player whose offer can never be answered must not be told to try again.
+            ion_sdp::whep::answer(offer, &draft.local, &[]).map_err(rejected)?;
             let text = match &request.publisher {
                 Some(identity) => format!("{identity} does not publish here"),
                 None => "nobody publishes in this room".to_owned(),
@@ -41,7 +44,6 @@ impl Core {
             .enumerate()
             .map(|(index, track)| source_track(index, track))
             .collect::<Result<Vec<_>, _>>()?;
-        let draft = self.draft()?;
         match ion_sdp::whep::answer(offer, &draft.local, &sources) {
             Ok(answer) => {
                 let agreed = Agreed {
