@@ -97,3 +97,33 @@ pub fn abort_on_panic() {
         std::process::abort();
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    /// Runs itself in a process of its own, where a thread panics.
+    #[test]
+    fn a_panic_of_any_thread_ends_the_process_loudly() {
+        const CHILD: &str = "ION_TEST_PANIC";
+        if std::env::var_os(CHILD).is_some() {
+            abort_on_panic();
+            let thread = std::thread::spawn(|| panic!("worker 3: broken"));
+            let _ = thread.join();
+            unreachable!("the process outlived the panic");
+        }
+        let name = "diagnostics::tests::a_panic_of_any_thread_ends_the_process_loudly";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        const SIGABRT: i32 = 6;
+        assert_eq!(output.status.signal(), Some(SIGABRT));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("worker 3: broken"), "{said}");
+        assert!(!said.contains("outlived"), "{said}");
+    }
+}

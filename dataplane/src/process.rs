@@ -3,12 +3,14 @@ use crate::diagnostics::Failure;
 use crate::options::Options;
 use crate::peers;
 use crate::worker::{Parts, Shared, Worker};
+use ion_io::reuseport::SOCKET_BUFFER_BYTES;
 use ion_io::{BindError, Doorbell, MediaPort, MediaSocket, Signals, affinity};
 use ion_tables::Tables;
 use ion_tables::attach::{ControlLink, Listener, MAX_SOCKETS, Offer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
+use rustix::net::sockopt;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -48,6 +50,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     // First of all: it finds out whether another dataplane runs here.
     let listener = Listener::bind(&options.state_dir.join("dataplane.sock"))?;
     let mut media = bind_media(&options.media, workers)?;
+    hint_at_buffers(&media.control);
     let shared = Arc::new(share(options, workers)?);
     if shared.tables.secrets_locked().is_err() {
         warn!(
@@ -105,6 +108,21 @@ fn bind_media(addresses: &[SocketAddr], workers: usize) -> Result<MediaPort, Fai
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Small receive buffers lose packets in bursts, without a counter of ours.
+fn hint_at_buffers(sockets: &[MediaSocket]) {
+    let smallest = sockets
+        .iter()
+        .filter_map(|socket| sockopt::socket_recv_buffer_size(socket).ok())
+        .min();
+    if let Some(bytes) = smallest.filter(|&bytes| bytes < SOCKET_BUFFER_BYTES) {
+        info!(
+            bytes,
+            "the kernel allows small receive buffers only: \
+             sysctl net.core.rmem_max={SOCKET_BUFFER_BYTES} helps in bursts"
+        );
     }
 }
 

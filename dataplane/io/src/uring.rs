@@ -374,11 +374,19 @@ impl Inbox {
                     self.pending.push(Arrival { socket, buffer });
                 }
             }
-            Err(_) => match Errno::from_raw_os_error(-completion.result()) {
-                // No buffer is free: what waits in the socket is received after the re-arm.
-                Errno::NOBUFS | Errno::NOMEM | Errno::INTR | Errno::AGAIN | Errno::CANCELED => {}
-                other => self.broken = Some(other),
-            },
+            // Mostly ENOBUFS, no buffer was free: what waits in the socket is received
+            // after the re-arm. Only what says that the request itself is wrong is final.
+            Err(_) => {
+                let error = Errno::from_raw_os_error(-completion.result());
+                if let Errno::BADF
+                | Errno::INVAL
+                | Errno::NOTSOCK
+                | Errno::FAULT
+                | Errno::OPNOTSUPP = error
+                {
+                    self.broken = Some(error);
+                }
+            }
         }
     }
 }

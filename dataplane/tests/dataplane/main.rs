@@ -3,4 +3,5 @@
 
 mod forward;
 mod process;
+mod room;
 mod support;
