@@ -137,22 +137,34 @@ impl Receiver {
 
     /// A stream begins: with the packet of this index, under this SSRC.
     pub(crate) fn bind(&mut self, now: Micros, ssrc: u32, index: u64, clock_rate: u32) {
-        let first = index.saturating_sub(REORDER_AT_START);
-        if self.state.ssrc == 0 && self.next_position == 0 {
-            self.positions = Positions::new(0);
-        } else {
-            // Beyond all positions given, those for reordered first packets included.
-            let position = self.next_position + (index - first) + 1;
-            self.positions.restart(first, position - (index - first));
-        }
+        self.begin_at(index);
         self.ssrc = ssrc;
         self.bound = now;
-        self.window = Window::from(first);
         self.nack.reset();
         self.reception = Reception::new(clock_rate, index);
         self.last_report = None;
         self.mapping = None;
         self.state.ssrc = ssrc;
         self.state.sr_ntp = 0;
+    }
+
+    /// Takes a leap of the sequence numbers, too wide for anything in between to be
+    /// asked for: viewers see a small gap instead, so that none of them can lose count
+    /// of its rollovers.
+    pub(crate) fn take_leap(&mut self, index: u64) {
+        if index >= self.window.next() + RECEIVE_WINDOW as u64 {
+            self.begin_at(index);
+        }
+    }
+
+    /// The stream goes on with this index, at a place beyond all that were given.
+    fn begin_at(&mut self, index: u64) {
+        let first = index.saturating_sub(REORDER_AT_START);
+        if self.state.ssrc == 0 && self.next_position == 0 {
+            self.positions = Positions::new(0);
+        } else {
+            self.positions.restart(first, self.next_position + 1);
+        }
+        self.window = Window::from(first);
     }
 }

@@ -248,6 +248,7 @@ impl Engine {
             }
             receiver.bind(now, header.ssrc, index, config.clock_rate);
         }
+        receiver.take_leap(index);
         match receiver.window.insert(index) {
             Seen::New => {}
             Seen::Already => return Err(DropReason::Duplicate),
