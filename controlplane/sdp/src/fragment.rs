@@ -3,7 +3,6 @@ use crate::limits;
 use crate::session::{MediaKind, Mid};
 use crate::transport::{Candidate, IceCredentials, check_pwd, check_ufrag};
 use std::fmt;
-use std::str::FromStr;
 
 /// Media type of the HTTP body.
 pub const CONTENT_TYPE: &str = "application/trickle-ice-sdpfrag";
@@ -81,7 +80,7 @@ impl SdpFragment {
                 }
             }
             "candidate" => {
-                if let Ok(candidate) = Candidate::from_str(value) {
+                if let Ok(candidate) = Candidate::parse_value(value) {
                     self.section().candidates.push(candidate);
                 }
             }

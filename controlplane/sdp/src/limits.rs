@@ -32,12 +32,13 @@ pub const MAX_RIDS: usize = 4;
 pub const MAX_FINGERPRINTS: usize = 4;
 /// `a=group` lines.
 pub const MAX_GROUPS: usize = 4;
-/// Bytes of a MID. The one-byte header extension carries 16 (RFC 8285).
-pub const MAX_MID_BYTES: usize = 32;
-/// Bytes of a RID.
+/// Bytes of a MID: what the one-byte header extension carries (RFC 8285, section 4.2).
+pub const MAX_MID_BYTES: usize = 16;
+/// Bytes of a RID, likewise.
 pub const MAX_RID_BYTES: usize = 16;
-/// Bytes of an ICE username fragment or password (RFC 8839, section 5.4).
-pub const MAX_ICE_CREDENTIAL_BYTES: usize = 256;
+/// Bytes of an ICE username fragment or password. RFC 8839, section 5.4, has one more; rows of
+/// the shared memory keep the length in a byte.
+pub const MAX_ICE_CREDENTIAL_BYTES: usize = 255;
 /// Shortest ICE username fragment.
 pub const MIN_UFRAG_BYTES: usize = 4;
 /// Shortest ICE password.

@@ -6,7 +6,6 @@ use crate::session::{Direction, Media, MediaKind, Mid, Origin, SessionDescriptio
 use crate::stream::{GroupSemantics, Msid, Rid, Simulcast, Source, SsrcGroup};
 use crate::transport::{Candidate, Fingerprint, check_pwd, check_ufrag};
 use sdp_types::Attribute;
-use std::str::FromStr;
 
 pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
     limits::check(text)?;
@@ -48,6 +47,12 @@ pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
     for section in &raw.medias {
         let mut parsed = media_section(section, &defaults, &extensions)?;
         defaults.fold_into(&mut parsed);
+        let candidates = media
+            .iter()
+            .chain([&parsed])
+            .map(|media| media.candidates.len())
+            .sum();
+        bounded(candidates, limits::MAX_CANDIDATES, "candidates")?;
         mixed_sections += usize::from(has(section, "extmap-allow-mixed"));
         media.push(parsed);
     }
@@ -71,8 +76,12 @@ pub(crate) fn session(text: &[u8]) -> Result<SessionDescription, SdpError> {
 
 /// Words joined by spaces (RFC 8839, section 5.6); libdatachannel writes commas.
 fn ice_option_words(value: &str) -> Vec<String> {
-    let words = value.split([' ', ',']).filter(|word| !word.is_empty());
-    words.take(8).map(str::to_owned).collect()
+    let words = value.split(|c: char| c == ',' || c.is_ascii_whitespace());
+    words
+        .filter(|word| !word.is_empty())
+        .take(8)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn excerpt_long(text: &str) -> String {
@@ -80,7 +89,7 @@ fn excerpt_long(text: &str) -> String {
 }
 
 fn value_of(attribute: &Attribute) -> &str {
-    attribute.value.as_deref().unwrap_or_default().trim()
+    attribute.value.as_deref().unwrap_or_default().trim_ascii()
 }
 
 fn has(section: &sdp_types::Media, name: &str) -> bool {
@@ -135,7 +144,7 @@ fn transport_attribute(media: &mut Media, name: &str, value: &str) -> Result<boo
             media.setup = Some(setup);
         }
         // RFC 8839, section 4.2.1: what is not understood is ignored.
-        "candidate" => media.candidates.extend(Candidate::from_str(value).ok()),
+        "candidate" => media.candidates.extend(Candidate::parse_value(value).ok()),
         "end-of-candidates" => media.end_of_candidates = true,
         _ => match Direction::parse(name) {
             Some(direction) => media.direction = direction,
@@ -375,13 +384,17 @@ fn payload_types(raw: &sdp_types::Media, media: &mut Media) -> Result<(), SdpErr
             });
         }
     }
-    debug_assert!(media.codecs.len() <= MAX_CODECS, "checked before parsing");
+    bounded(
+        media.codecs.len(),
+        MAX_CODECS,
+        "payload types in one m-section",
+    )?;
     for attribute in &raw.attributes {
         let value = value_of(attribute);
         match attribute.attribute.as_str() {
             "rtpmap" => rtpmap(media, value)?,
             "fmtp" => fmtp(media, value)?,
-            "rtcp-fb" => rtcp_fb(media, value),
+            "rtcp-fb" => rtcp_fb(media, value)?,
             _ => {}
         }
     }
@@ -433,17 +446,20 @@ fn fmtp(media: &mut Media, value: &str) -> Result<(), SdpError> {
     Ok(())
 }
 
-fn rtcp_fb(media: &mut Media, value: &str) {
+fn rtcp_fb(media: &mut Media, value: &str) -> Result<(), SdpError> {
     if let Some(all) = value.strip_prefix("* ") {
         let feedback = Feedback::parse(all);
-        for codec in media
-            .codecs
-            .iter_mut()
-            .filter(|codec| codec.feedback.len() < 16)
-        {
+        for codec in &mut media.codecs {
             codec.feedback.push(feedback.clone());
         }
+        let count = media.codecs.iter().map(|codec| codec.feedback.len()).sum();
+        bounded(
+            count,
+            limits::MAX_FEEDBACK,
+            "RTCP feedback types in one m-section",
+        )?;
     } else if let Some((codec, feedback)) = codec_of(media, value) {
         codec.feedback.push(Feedback::parse(feedback));
     }
+    Ok(())
 }

@@ -61,7 +61,7 @@ pub struct Origin {
     pub address: String,
 }
 
-/// Media identification (`a=mid`, RFC 5888): 1–32 printable ASCII characters.
+/// Media identification (`a=mid`, RFC 5888): 1–16 printable ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mid(String);
 

@@ -7,9 +7,9 @@ use std::str::FromStr;
 /// ICE username fragment and password (RFC 8839, section 5.4).
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceCredentials {
-    /// `a=ice-ufrag`, 4–256 bytes.
+    /// `a=ice-ufrag`, 4–255 bytes.
     pub ufrag: String,
-    /// `a=ice-pwd`, 22–256 bytes.
+    /// `a=ice-pwd`, 22–255 bytes.
     pub pwd: String,
 }
 
@@ -269,10 +269,16 @@ impl FromStr for Candidate {
 
     /// Reads `candidate:…`, with or without `a=` before it and `candidate:` itself.
     fn from_str(text: &str) -> Result<Self, SdpError> {
-        let wrong =
-            || SdpError::attribute("candidate", format!("not a candidate: {}", excerpt(text)));
         let value = text.strip_prefix("a=").unwrap_or(text);
-        let value = value.strip_prefix("candidate:").unwrap_or(value);
+        Self::parse_value(value.strip_prefix("candidate:").unwrap_or(value))
+    }
+}
+
+impl Candidate {
+    /// Reads the value of `a=candidate`.
+    pub(crate) fn parse_value(value: &str) -> Result<Self, SdpError> {
+        let wrong =
+            || SdpError::attribute("candidate", format!("not a candidate: {}", excerpt(value)));
         let mut words = value.split_ascii_whitespace();
         let mut word = || words.next().ok_or_else(wrong);
         let foundation = word()?.to_owned();

@@ -128,16 +128,7 @@ fn track(
     if !rids.is_empty() {
         add_simulcast(&mut media, offered, &rids);
     }
-    let encodings = if rids.is_empty() {
-        encodings_by_ssrc(offered, rtx_pt.is_some())
-    } else {
-        rids.into_iter()
-            .map(|rid| Encoding {
-                rid: Some(rid),
-                ..Encoding::default()
-            })
-            .collect()
-    };
+    let encodings = encodings(offered, rids, rtx_pt.is_some());
     answerer.sdp.media.push(media);
     Ok(PublishTrack {
         media_index,
@@ -223,6 +214,28 @@ fn add_simulcast(media: &mut Media, offered: &Media, rids: &[String]) {
             send: Vec::new(),
             recv,
         });
+    }
+}
+
+/// The streams of a section. Which SSRC belongs to which of several RIDs no attribute says.
+fn encodings(offered: &Media, rids: Vec<String>, rtx: bool) -> Vec<Encoding> {
+    let by_ssrc = || encodings_by_ssrc(offered, rtx);
+    match &rids[..] {
+        [] => by_ssrc(),
+        [rid] if offered.rids.len() == 1 => {
+            let known = by_ssrc().into_iter().next().unwrap_or_default();
+            vec![Encoding {
+                rid: Some(rid.clone()),
+                ..known
+            }]
+        }
+        _ => rids
+            .into_iter()
+            .map(|rid| Encoding {
+                rid: Some(rid),
+                ..Encoding::default()
+            })
+            .collect(),
     }
 }
 

@@ -84,7 +84,7 @@ fn credentials_in_sections_have_to_agree() {
 #[test]
 fn malformed_fragments() {
     for (text, message) in [
-        ("a=ice-ufrag:x\r\n", "4 to 256 printable characters"),
+        ("a=ice-ufrag:x\r\n", "4 to 255 printable characters"),
         ("hello\r\n", "line 1 is not of the form"),
         ("m=audio 9 RTP/AVP 0\r\na=mid:\r\n", "cannot be one"),
     ] {

@@ -69,6 +69,8 @@ fn sections_and_candidates_are_counted() {
             ..
         })
     ));
+    let folded = HEAD.to_owned() + &lines(33, candidate) + &AUDIO.repeat(2);
+    too_many(&folded, "more than 64 candidates");
     let just = HEAD.to_owned() + AUDIO + &lines(MAX_CANDIDATES, candidate);
     assert_eq!(
         crate::common::parse(&just).media[0].candidates.len(),

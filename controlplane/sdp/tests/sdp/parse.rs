@@ -164,12 +164,17 @@ fn malformed_attributes_say_what_is_wrong() {
         (
             "a=ice-pwd:zaVe9",
             "a=ice-pwd:short\r\na=x:",
-            "22 to 256 printable characters",
+            "22 to 255 printable characters",
         ),
         (
             "a=ice-ufrag:KxFG",
             "a=ice-ufrag:a:bcd",
             "a colon is not allowed",
+        ),
+        (
+            "a=mid:1",
+            "a=mid:0123456789abcdefg",
+            "1 to 16 printable characters",
         ),
         (
             "a=fingerprint:sha-256 6A:A0",

@@ -92,6 +92,15 @@ fn check_tracks(answer: &PublishAnswer) {
     assert_eq!(ssrcs.len(), count);
 }
 
+/// What is written is read as the same, unless defaults that were folded in make it too large.
+fn check_written(sdp: &SessionDescription) {
+    let written = sdp.to_string();
+    match SessionDescription::parse(written.as_bytes()) {
+        Ok(read) => assert_eq!(&read, sdp, "{written}"),
+        Err(error) => assert!(error.is_limit(), "{error}: {written}"),
+    }
+}
+
 fn exercise(bytes: &[u8]) {
     if let Ok(fragment) = SdpFragment::parse(bytes) {
         assert_eq!(
@@ -102,21 +111,12 @@ fn exercise(bytes: &[u8]) {
     let Ok(offer) = SessionDescription::parse(bytes) else {
         return;
     };
-    let written = offer.to_string();
-    assert_eq!(
-        SessionDescription::parse(written.as_bytes()).as_ref(),
-        Ok(&offer),
-        "{written}"
-    );
+    check_written(&offer);
     let local = local();
     if let Ok(answer) = whip::answer(&offer, &local) {
         check_answer(&offer, &answer.sdp);
         check_tracks(&answer);
-        let written = answer.sdp.to_string();
-        assert_eq!(
-            SessionDescription::parse(written.as_bytes()).as_ref(),
-            Ok(&answer.sdp)
-        );
+        check_written(&answer.sdp);
     }
     let sources = [
         source(CodecKind::Opus, "", 10),

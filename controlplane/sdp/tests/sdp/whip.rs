@@ -454,3 +454,21 @@ fn ids_of_the_two_byte_form_need_it_to_be_offered() {
     let answer = whip::answer(&parse(&reserved), &local()).unwrap();
     assert_eq!(answer.extensions.kind(15), None);
 }
+
+#[test]
+fn a_single_rid_keeps_its_announced_ssrc() {
+    let text = text("chromium_sendonly").replace("a=ssrc-group", "a=rid:only send\r\na=ssrc-group");
+    let answer = whip::answer(&parse(&text), &local()).unwrap();
+    let rid = Some("only".to_owned());
+    let (ssrc, rtx_ssrc) = (Some(4_182_618_417), Some(3_739_023_740));
+    assert_eq!(
+        answer.tracks[1].encodings,
+        [Encoding {
+            rid,
+            ssrc,
+            rtx_ssrc
+        }]
+    );
+    assert!(answer.sdp.to_string().contains("a=rid:only recv\r\n"));
+    assert!(!answer.sdp.to_string().contains("a=simulcast"));
+}
