@@ -1,0 +1,204 @@
+//! In steady state the engine allocates nothing: not for a packet, nor for what is due
+//! besides packets.
+
+#[path = "engine/harness.rs"]
+#[allow(dead_code, reason = "shared with the scenarios")]
+mod harness;
+
+use harness::*;
+use ion_engine::{Micros, PeerMessage};
+use ion_tables::ExtensionKind;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+thread_local! {
+    static COUNT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+struct Counting;
+
+fn note() {
+    // The thread may be ending; then nothing is being measured.
+    let _ = COUNT.try_with(|count| count.set(count.get().map(|n| n + 1)));
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note();
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn measured(run: impl FnOnce()) -> u64 {
+    COUNT.set(Some(0));
+    run();
+    COUNT.replace(None).unwrap()
+}
+
+/// What arrives at one moment: from which client, the datagrams.
+type Batch = Vec<(usize, Vec<u8>)>;
+
+/// Ten packets of video and one of audio each 20 ms; one of them is lost now and then.
+fn batches(world: &mut World, publisher: usize, from: u64, count: u64) -> Vec<Batch> {
+    (from..from + count)
+        .map(|at| {
+            let timestamp = u32::try_from(at).unwrap() * 1_800;
+            let mut batch = Vec::new();
+            for part in 0..10 {
+                let index = at * 10 + part;
+                if index % 97 == 0 {
+                    continue;
+                }
+                let mut packet = Rtp::new(10, VP8, index, timestamp, &vp8(index == 1, index))
+                    .with(ExtensionKind::Mid, b"1")
+                    .with(ExtensionKind::TransportCc, &low16(index).to_be_bytes());
+                packet.payload.resize(1_000, 3);
+                batch.push((publisher, world.clients[publisher].seal(&packet)));
+            }
+            let audio = Rtp::new(11, OPUS, at, timestamp, &[5; 80]).with(ExtensionKind::Mid, b"0");
+            batch.push((publisher, world.clients[publisher].seal(&audio)));
+            batch
+        })
+        .collect()
+}
+
+fn low16(index: u64) -> u16 {
+    u16::try_from(index & 0xffff).unwrap()
+}
+
+/// Runs the batches 20 ms apart, with timers and rings, without allocating itself.
+fn run(world: &mut World, batches: &[Batch], rings: &mut [Vec<PeerMessage>]) {
+    let World {
+        workers,
+        clients,
+        now,
+        ..
+    } = world;
+    for batch in batches {
+        for (client, datagram) in batch {
+            let Client {
+                worker, address, ..
+            } = clients[*client];
+            let Worker { engine, out } = &mut workers[worker];
+            engine.ingest(*now, address, LOCAL, datagram, out);
+        }
+        exchange(workers, *now, rings);
+        let end = *now + 20_000;
+        while let Some(next) = workers.iter().filter_map(|w| w.engine.next_timeout()).min()
+            && next <= end
+        {
+            *now = (*now).max(next);
+            for Worker { engine, out } in workers.iter_mut() {
+                engine.handle_timeout(*now, out);
+            }
+            exchange(workers, *now, rings);
+        }
+        *now = end;
+    }
+}
+
+fn exchange(workers: &mut [Worker], now: Micros, rings: &mut [Vec<PeerMessage>]) {
+    for _ in 0..2 {
+        for from in 0..workers.len() {
+            let Worker { engine, out } = &mut workers[from];
+            engine.flush(now, out);
+            ion_engine::Output::transmit(out);
+            for to in 0..rings.len() {
+                std::mem::swap(&mut workers[from].out.rings[to], &mut rings[to]);
+                for message in rings[to].drain(..) {
+                    let Worker { engine, out } = &mut workers[to];
+                    engine.ingest_peer(now, message, out);
+                }
+            }
+        }
+    }
+}
+
+fn forwarding(viewers: usize, workers: usize) {
+    let mut world = World::new(workers);
+    let publisher = world.client(0, false);
+    let (video, audio) = (world.video(publisher), world.audio(publisher));
+    let watching: Vec<_> = (0..viewers)
+        .map(|i| {
+            let viewer = world.client(i % workers, true);
+            let sub = world.subscribe(viewer, video);
+            world.subscribe(viewer, audio);
+            (viewer, sub)
+        })
+        .collect();
+    let warm_up = batches(&mut world, publisher, 0, 150);
+    let mut measure = batches(&mut world, publisher, 150, 100);
+    // Every viewer asks for something of the last batch each 100 ms, and reports.
+    let mut first = Vec::new();
+    let mut rings: Vec<Vec<PeerMessage>> =
+        (0..workers).map(|_| Vec::with_capacity(4_096)).collect();
+    run(&mut world, &warm_up[..10], &mut rings);
+    world.flush();
+    for &(viewer, sub) in &watching {
+        let got = world.clients[viewer].of(media_ssrc(sub));
+        first.push(got[0].index.wrapping_sub(1));
+    }
+    for worker in &mut world.workers {
+        worker.out.record = false;
+    }
+    run(&mut world, &warm_up[10..], &mut rings);
+    for (at, batch) in measure.iter_mut().enumerate().filter(|(at, _)| at % 5 == 0) {
+        for (&(viewer, sub), first) in watching.iter().zip(&first) {
+            let sent = first + (150 + at as u64) * 10 - 8;
+            let message = nack(
+                media_ssrc(sub),
+                &[low16(sent), low16(sent - 3), low16(sent - 20)],
+            );
+            batch.push((viewer, world.clients[viewer].seal_rtcp(&message)));
+            batch.push((
+                viewer,
+                world.clients[viewer].seal_rtcp(&pli(media_ssrc(sub))),
+            ));
+        }
+    }
+    let before: usize = world.workers.iter().map(|w| w.out.datagrams).sum();
+    let allocations = measured(|| run(&mut world, &measure, &mut rings));
+    let sent = world.workers.iter().map(|w| w.out.datagrams).sum::<usize>() - before;
+    let again: u64 = watching
+        .iter()
+        .map(|&(_, sub)| world.subscription_counters(sub).retransmitted_sent.load())
+        .sum();
+    assert!(sent > viewers * 1_050, "{sent} datagrams");
+    assert!(again >= viewers as u64 * 20, "{again} retransmissions");
+    assert!(world.encoding_counters(video).nacks_sent.load() > 0);
+    assert_eq!(
+        allocations, 0,
+        "{sent} datagrams to {viewers} viewers of {workers} workers"
+    );
+}
+
+#[test]
+fn one_viewer() {
+    forwarding(1, 1);
+}
+
+#[test]
+fn ten_viewers() {
+    forwarding(10, 1);
+}
+
+#[test]
+fn ten_viewers_of_two_workers() {
+    forwarding(10, 2);
+}
