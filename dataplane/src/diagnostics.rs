@@ -2,7 +2,7 @@ use crate::options::LogFormat;
 use ion_io::BindError;
 use ion_tables::MapError;
 use ion_tables::attach::AttachError;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -79,6 +79,7 @@ pub fn init_log(filter: &str, format: LogFormat) -> Result<(), Failure> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     // Only a second call fails, and then lines go where the first one sends them.
     let _ = match format {

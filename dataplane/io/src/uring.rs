@@ -1,15 +1,22 @@
-use crate::backend::{Polled, ReceiveReport, Received, SendReport, socket_for};
-use crate::buffers::{BufferRing, Filled};
+/// What completions bring, and the datagrams among it.
+mod receive;
+/// Requests to send.
+mod send;
+
+pub use receive::UringArrivals;
+pub use send::UringSender;
+
+use crate::backend::Polled;
+use crate::buffers::BufferRing;
 use crate::cmsg;
 use crate::doorbell::Doorbell;
 use crate::reuseport::MediaSocket;
-use crate::single::{Failure, Message, send_one_by_one};
-use crate::sockaddr;
-use io_uring::types::{CancelBuilder, Fixed, RecvMsgOut, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode};
-use ion_engine::transmit::{Transmit, TransmitBatch};
+use crate::single::Message;
+use io_uring::types::{CancelBuilder, Fixed, SubmitArgs, Timespec};
+use io_uring::{IoUring, opcode};
+use receive::{Arrival, Inbox};
 use rustix::fd::{AsFd, AsRawFd};
-use rustix::io::Errno;
+use send::Slot;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,30 +76,6 @@ impl Tag {
             _ => None,
         }
     }
-}
-
-/// A datagram in a receive buffer.
-struct Arrival {
-    socket: usize,
-    buffer: Filled,
-}
-
-/// A send in flight.
-struct Slot {
-    message: Message,
-    result: i32,
-}
-
-/// What completions have brought and nobody has taken yet.
-struct Inbox {
-    /// Never more than there are buffers, so it never grows.
-    pending: Vec<Arrival>,
-    /// Bit `n` is set when the receive of socket `n` must be armed (again).
-    unarmed: u32,
-    doorbell_unarmed: bool,
-    rung: bool,
-    /// A receive failed in a way that another try cannot mend.
-    broken: Option<Errno>,
 }
 
 /// One worker's ring.
@@ -328,206 +311,4 @@ fn receive_header() -> Box<libc::msghdr> {
     header.msg_namelen = u32::try_from(NAME_SPACE).unwrap_or(u32::MAX);
     header.msg_controllen = cmsg::RECEIVE_SPACE;
     header
-}
-
-impl Inbox {
-    /// Takes all completions; results of sends go to `slots`. Returns how many sends those were.
-    fn reap(
-        &mut self,
-        ring: &mut IoUring,
-        buffers: &BufferRing,
-        mut slots: Option<&mut [Slot]>,
-    ) -> usize {
-        let mut sends = 0;
-        for completion in ring.completion() {
-            let more = cqueue::more(completion.flags());
-            match Tag::unpack(completion.user_data()) {
-                Some(Tag::Receive(socket)) => {
-                    self.received(socket, &completion, buffers);
-                    if !more {
-                        self.unarmed |= 1 << socket;
-                    }
-                }
-                Some(Tag::Send(number)) => {
-                    sends += 1;
-                    let slot = slots.as_deref_mut().and_then(|slots| slots.get_mut(number));
-                    if let Some(slot) = slot {
-                        slot.result = completion.result();
-                    }
-                }
-                Some(Tag::Doorbell) => {
-                    self.rung = true;
-                    self.doorbell_unarmed = !more;
-                }
-                None => {}
-            }
-        }
-        sends
-    }
-
-    fn received(&mut self, socket: usize, completion: &cqueue::Entry, buffers: &BufferRing) {
-        match usize::try_from(completion.result()) {
-            Ok(len) => {
-                let filled = cqueue::buffer_select(completion.flags())
-                    .and_then(|id| buffers.filled(id, len));
-                if let Some(buffer) = filled {
-                    self.pending.push(Arrival { socket, buffer });
-                }
-            }
-            // Mostly ENOBUFS, no buffer was free: what waits in the socket is received
-            // after the re-arm. Only what says that the request itself is wrong is final.
-            Err(_) => {
-                let error = Errno::from_raw_os_error(-completion.result());
-                if let Errno::BADF
-                | Errno::INVAL
-                | Errno::NOTSOCK
-                | Errno::FAULT
-                | Errno::OPNOTSUPP = error
-                {
-                    self.broken = Some(error);
-                }
-            }
-        }
-    }
-}
-
-/// Datagrams in provided buffers.
-pub struct UringArrivals<'a> {
-    buffers: &'a BufferRing,
-    list: &'a [Arrival],
-    header: &'a libc::msghdr,
-    sockets: &'a [MediaSocket],
-}
-
-impl UringArrivals<'_> {
-    pub(crate) fn for_each(&self, mut f: impl FnMut(Received<'_>)) -> ReceiveReport {
-        let mut report = ReceiveReport::default();
-        for arrival in self.list {
-            let Some(received) = self.parse(arrival) else {
-                report.truncated += 1;
-                continue;
-            };
-            report.datagrams += 1;
-            report.bytes += received.data.len() as u64;
-            f(received);
-        }
-        report
-    }
-
-    fn parse(&self, arrival: &Arrival) -> Option<Received<'_>> {
-        let message = RecvMsgOut::parse(self.buffers.bytes(&arrival.buffer), self.header).ok()?;
-        if message.is_payload_truncated() {
-            return None;
-        }
-        // The views of `RecvMsgOut` end with it; the payload is the buffer's tail.
-        let bytes = self.buffers.bytes(&arrival.buffer);
-        let bound = self.sockets.get(arrival.socket)?.local().ip();
-        Some(Received {
-            remote: sockaddr::parse(message.name_data())?,
-            local: cmsg::local_address(message.control_data()).unwrap_or(bound),
-            data: bytes.get(HEADERS..HEADERS + message.payload_data().len())?,
-        })
-    }
-}
-
-/// Sends by SENDMSG requests, as many as fit in one submission.
-pub struct UringSender<'a> {
-    ring: &'a mut IoUring,
-    buffers: &'a BufferRing,
-    slots: &'a mut [Slot],
-    inbox: &'a mut Inbox,
-    sockets: &'a [MediaSocket],
-}
-
-impl UringSender<'_> {
-    pub(crate) fn send(&mut self, batch: &TransmitBatch) -> io::Result<SendReport> {
-        let mut report = SendReport::default();
-        for sends in batch.sends().chunks(self.slots.len()) {
-            let submitted = self.queue(batch, sends);
-            self.submit(submitted, &mut report)?;
-            for (number, send) in sends.iter().enumerate() {
-                self.account(number, batch, send, &mut report);
-            }
-        }
-        Ok(report)
-    }
-
-    /// Queues a request for each send; `slots[n]` belongs to `sends[n]`.
-    fn queue(&mut self, batch: &TransmitBatch, sends: &[Transmit]) -> usize {
-        let mut queue = self.ring.submission();
-        let mut submitted = 0;
-        for (number, (slot, send)) in self.slots.iter_mut().zip(sends).enumerate() {
-            let path = &send.path;
-            slot.result = -libc::EAFNOSUPPORT;
-            let Some(socket) = socket_for(self.sockets, path.remote, path.local) else {
-                continue;
-            };
-            let segment = (send.count > 1)
-                .then_some(send.segment)
-                .and_then(|segment| u16::try_from(segment).ok());
-            let bytes = batch.bytes(send);
-            let header = slot.message.set(path.remote, path.local, segment, bytes);
-            let request = opcode::SendMsg::new(Fixed(u32::try_from(socket).unwrap_or(0)), header)
-                .flags(libc::MSG_DONTWAIT.cast_unsigned())
-                .build()
-                .user_data(Tag::Send(number).pack());
-            // SAFETY: the header points into the slot and the batch. `send` borrows both and
-            // returns, or reuses the slots, only when the request is reaped.
-            let pushed = unsafe { queue.push(&request) };
-            submitted += usize::from(pushed.is_ok());
-        }
-        submitted
-    }
-
-    /// Submits, and reaps until all `sends` have their results. Datagrams that came
-    /// meanwhile are kept for the next poll, which then needs no system call.
-    fn submit(&mut self, mut sends: usize, report: &mut SendReport) -> io::Result<()> {
-        let mut wait_for = 0;
-        while sends > 0 {
-            let queued = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
-            let submitter = self.ring.submitter();
-            // SAFETY: no argument is given; the queue holds `queued` entries.
-            let entered =
-                unsafe { submitter.enter::<libc::sigset_t>(queued, wait_for, GETEVENTS, None) };
-            report.syscalls += 1;
-            passing(entered)?;
-            sends -= self
-                .inbox
-                .reap(self.ring, self.buffers, Some(self.slots))
-                .min(sends);
-            // A send that may not block completes while it is submitted.
-            wait_for = 1;
-        }
-        Ok(())
-    }
-
-    fn account(
-        &self,
-        number: usize,
-        batch: &TransmitBatch,
-        send: &Transmit,
-        report: &mut SendReport,
-    ) {
-        let result = self.slots[number].result;
-        if result >= 0 {
-            report.sends += 1;
-            report.datagrams += send.count as u64;
-            report.bytes += send.len as u64;
-            return;
-        }
-        let path = &send.path;
-        match Failure::of(Errno::from_raw_os_error(-result), send.count) {
-            Failure::Full => report.full += send.count as u64,
-            Failure::Refused => report.failed += send.count as u64,
-            Failure::Segmentation => {
-                let Some(socket) = socket_for(self.sockets, path.remote, path.local) else {
-                    report.failed += send.count as u64;
-                    return;
-                };
-                let fd = self.sockets[socket].as_fd();
-                let bytes = batch.bytes(send);
-                send_one_by_one(fd, path.remote, path.local, bytes, send.segment, report);
-            }
-        }
-    }
 }
