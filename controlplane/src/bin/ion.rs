@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use ion_api::token::Keys;
 use ion_controlplane::launcher::token::TokenArgs;
 use ion_controlplane::launcher::{self, client, process, status, token};
-use ion_controlplane::settings::{EX_CONFIG, Flags, Settings};
+use ion_controlplane::settings::{EX_CONFIG, Flags, Settings, SettingsError};
 
 /// A WebRTC SFU: publish over WHIP, play over WHEP.
 #[derive(Parser)]
@@ -74,9 +74,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     match command {
-        Command::Run { flags } => match load(&flags) {
-            Ok(settings) => launcher::run(&settings, &flags),
-            Err(code) => code,
+        // Warnings are left to the control plane, which loads the same settings and logs them.
+        Command::Run { flags } => match Settings::load(&flags) {
+            Ok(loaded) => launcher::run(&loaded.settings, &flags),
+            Err(error) => refuse(&error),
         },
         Command::Token(TokenCommand::Create(args)) => token_create(&args),
         Command::Key(KeyCommand::Create) => answer(token::new_key()),
@@ -90,14 +91,16 @@ fn main() -> ExitCode {
 
 /// Loads the settings; says what is wrong with them.
 fn load(flags: &Flags) -> Result<Settings, ExitCode> {
-    let loaded = Settings::load(flags).map_err(|error| {
-        eprintln!("ion: {error}");
-        ExitCode::from(EX_CONFIG)
-    })?;
+    let loaded = Settings::load(flags).map_err(|error| refuse(&error))?;
     for warning in &loaded.warnings {
         eprintln!("ion: warning: {warning}");
     }
     Ok(loaded.settings)
+}
+
+fn refuse(error: &SettingsError) -> ExitCode {
+    eprintln!("ion: {error}");
+    ExitCode::from(EX_CONFIG)
 }
 
 fn answer(result: Result<String, String>) -> ExitCode {

@@ -41,16 +41,26 @@ pub fn render(status: &Status, rooms: &RoomList) -> String {
     let mut out = String::new();
     let state = if status.ready { "ready" } else { "not ready" };
     let plane = &status.dataplane;
-    let _ = writeln!(
+    let _ = write!(
         out,
-        "Ion {}, {state}, up {}; dataplane pid {}, up {}, io {}, media {}",
+        "Ion {}, {state}, up {}",
         status.version,
-        age(status.uptime_s),
-        plane.pid,
-        age(plane.uptime_s),
-        plane.io,
-        plane.media.join(" ")
+        age(status.uptime_s)
     );
+    if plane.pid != 0 {
+        let _ = write!(
+            out,
+            "; dataplane pid {}, up {}",
+            plane.pid,
+            age(plane.uptime_s)
+        );
+    }
+    for (what, value) in [("io", plane.io.clone()), ("media", plane.media.join(" "))] {
+        if !value.is_empty() {
+            let _ = write!(out, ", {what} {value}");
+        }
+    }
+    out.push('\n');
     let workers = status.workers.iter().map(|w| {
         vec![
             w.worker.to_string(),

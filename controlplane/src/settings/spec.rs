@@ -27,6 +27,9 @@ const PUBLIC_ADDRESSES: usize = 16;
 /// Forwarding threads, at most.
 const WORKERS: usize = 64;
 
+/// Bytes of the state folder's path: sockaddr_un has 108 for it and the socket's name (unix(7)).
+const STATE_DIR_BYTES: usize = 90;
+
 /// API keys, at most.
 const KEYS: usize = 1024;
 
@@ -194,6 +197,12 @@ fn log(items: &[String]) -> Option<String> {
     (!filter.is_empty() && EnvFilter::try_new(&filter).is_ok()).then_some(filter)
 }
 
+fn state_dir(items: &[String]) -> Option<PathBuf> {
+    let path = &items[0];
+    (!path.is_empty() && path.len() <= STATE_DIR_BYTES && !path.contains('\0'))
+        .then(|| PathBuf::from(path))
+}
+
 fn flag(items: &[String]) -> Option<bool> {
     match items[0].as_str() {
         "true" | "1" => Some(true),
@@ -261,13 +270,8 @@ pub(super) const SPECS: [Spec; 13] = [
         key: "state_dir",
         list: false,
         secret: false,
-        expected: "the path of a folder",
-        set: |d, i| {
-            put(
-                &mut d.state_dir,
-                parse(i).filter(|p: &PathBuf| !p.as_os_str().is_empty()),
-            )
-        },
+        expected: "the path of a folder, of at most 90 bytes (a Unix socket in it has no more)",
+        set: |d, i| put(&mut d.state_dir, state_dir(i)),
         about: "Folder for the socket between the two processes, and for the store.",
         example: "state_dir = \"./var\"",
     },

@@ -177,6 +177,7 @@ fn values_that_look_right_and_are_not() {
         "log = \"ion=loud\"",
         "log = \"\"",
         "state_dir = \"\"",
+        &format!("state_dir = \"/{}\"", "x".repeat(90)),
         "dev = \"yes\"",
         "rate_burst = 0",
         "rate_per_second = 4294967296",
