@@ -25,7 +25,9 @@ export async function measureDelivery(t, source, viewer, { seconds, leastRatio =
   const gaps = await viewer.gaps();
   const sent = (await source.finish()) - sentBefore;
   const after = await viewer.sample();
-  const decoded = after.framesDecoded - (before.framesReceived - before.framesDropped);
+  // Frames that were dropped when shown late had been decoded: the difference may be below zero, but nothing is.
+  const underWay = Math.max(0, before.framesReceived - before.framesDropped - before.framesDecoded);
+  const decoded = after.framesDecoded - before.framesDecoded - underWay;
   const freezes = atEnd.freezeCount - before.freezeCount;
   const energy = atEnd.totalAudioEnergy - before.totalAudioEnergy;
   const ratio = sent > 0 ? decoded / sent : 0;
@@ -36,6 +38,7 @@ export async function measureDelivery(t, source, viewer, { seconds, leastRatio =
   t.figure('freezes', freezes);
   t.figure('longest gap ms', Math.round(gaps.longestGapMs));
   t.figure('longest freeze ms', Math.round(gaps.longestFreezeMs));
+  t.figure('longest stall of the page ms', Math.round(gaps.longestStallMs));
   t.figure('frames dropped', after.framesDropped - before.framesDropped);
   t.figure('packets lost', after.packetsLost - before.packetsLost);
   if (audio) t.figure('audio energy', energy);

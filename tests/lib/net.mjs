@@ -1,7 +1,19 @@
 // Two network namespaces with a third between them whose bridge loses and delays packets. No namespace has a way out.
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { run, until } from './process.mjs';
 import { Missing } from './scenario.mjs';
+
+/**
+ * An IPv4 address of this machine that is none of loopback. What a machine sends to its own address does not leave it.
+ * @returns {string}
+ */
+export function ownAddress() {
+  const all = Object.values(networkInterfaces()).flat();
+  const found = all.find((one) => one?.family === 'IPv4' && !one.internal);
+  if (!found) throw new Missing('this machine has no address but loopback, which Firefox does not use for media');
+  return found.address;
+}
 
 /** Addresses of the two ends; they exist inside the namespaces only. */
 const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2' };

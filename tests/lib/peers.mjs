@@ -136,7 +136,8 @@ export class Viewer extends Peer {
   /**
    * Since {@link watchGaps}: the longest time without a newly decoded frame, and the longest freeze as the browser itself
    * counts them (a gap between shown frames of three times the usual one, or of 150 ms more than it).
-   * @returns {Promise<{longestGapMs: number, atMs: number, longestFreezeMs: number}>}
+   * `longestStallMs` is how late the page itself was at most: a busy machine makes gaps that no server can help.
+   * @returns {Promise<{longestGapMs: number, atMs: number, longestFreezeMs: number, longestStallMs: number}>}
    */
   gaps() {
     return this.page.evaluate(() => /** @type {any} */ (globalThis).ionGaps);
@@ -179,15 +180,17 @@ async function watchInPage({ endpoint }) {
 
 async function recordGaps() {
   const page = /** @type {any} */ (globalThis);
-  const gaps = { longestGapMs: 0, atMs: 0, longestFreezeMs: 0 };
+  const gaps = { longestGapMs: 0, atMs: 0, longestFreezeMs: 0, longestStallMs: 0 };
   page.ionGaps = gaps;
   let frames = -1;
   let freezes = -1;
   let frozenS = 0;
   let since = performance.now();
   const started = since;
+  let due = since;
   const look = async () => {
     if (page.ionPeer.closed) return;
+    gaps.longestStallMs = Math.max(gaps.longestStallMs, performance.now() - due);
     for (const one of (await page.ionPeer.pc.getStats()).values()) {
       if (one.type !== 'inbound-rtp' || one.kind !== 'video') continue;
       const now = performance.now();
@@ -201,6 +204,7 @@ async function recordGaps() {
       freezes = one.freezeCount ?? 0;
       frozenS = one.totalFreezesDuration ?? 0;
     }
+    due = performance.now() + 50;
     setTimeout(look, 50);
   };
   await look();

@@ -1,4 +1,5 @@
 // What a scenario is, and what it is given: figures to note, checks that do not stop it, things that are ended after it.
+import { loadavg } from 'node:os';
 import { launchChromium, launchFirefox } from './browsers.mjs';
 import { Child } from './process.mjs';
 import { Server } from './server.mjs';
@@ -80,6 +81,7 @@ export class Context {
   }
 
   async end() {
+    this.figure('load', loadavg()[0]);
     for (const ending of this.endings.reverse()) {
       await ending().catch((error) => this.failures.push(`clean-up: ${error instanceof Error ? error.message : error}`));
     }

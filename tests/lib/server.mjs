@@ -28,7 +28,7 @@ export class Server {
 
   /**
    * @param {{binDir: string, workers?: number, netns?: string | null, host?: string, dev?: boolean, env?: NodeJS.ProcessEnv}} options
-   *   `host`: the address announced to peers
+   *   `host`: the address announced to peers; outside a namespace media is bound to it
    */
   static async start({ binDir, workers = 1, netns = null, host = '127.0.0.1', dev = true, env = {} }) {
     const binary = join(binDir, 'ion');
@@ -40,7 +40,7 @@ export class Server {
     const state = await mkdtemp(join(tmpdir(), 'ion-e2e-'));
     const settings = {
       ION_HTTP: `${any}:${httpPort}`,
-      ION_MEDIA: `${any}:${mediaPort}`,
+      ION_MEDIA: `${netns ? any : host}:${mediaPort}`,
       ION_PUBLIC_IP: host,
       ION_WORKERS: String(workers),
       ION_STATE_DIR: state,

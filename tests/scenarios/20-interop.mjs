@@ -1,6 +1,7 @@
 // Clients that are not Chromium on at least one side.
 import { join } from 'node:path';
 import { measureDelivery, noteParticipants, noteTransport } from '../lib/delivery.mjs';
+import { ownAddress } from '../lib/net.mjs';
 import { Publisher, Viewer } from '../lib/peers.mjs';
 import { sleep } from '../lib/process.mjs';
 import { FfmpegSource, GstSource, venvPython } from '../lib/sources.mjs';
@@ -62,7 +63,8 @@ const firefoxToChromium = {
   fullOnly: true,
   timeoutS: 120,
   run: async (t) => {
-    const server = await t.server();
+    // Firefox pairs no candidate of its own with one on loopback.
+    const server = await t.server({ host: ownAddress() });
     const firefox = await t.firefox();
     const publisher = await Publisher.open(await firefox.newPage(), server.url, { room: 'interop' });
     const viewer = await chromiumViewer(t, server.url);
