@@ -5,8 +5,6 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-const PAGE: usize = 4_096;
-
 /// A buffer that the kernel has filled. Until it is given back it is ours alone.
 #[derive(Debug)]
 pub(crate) struct Filled {
@@ -22,7 +20,9 @@ struct Pages {
 
 impl Pages {
     fn new(bytes: usize) -> Self {
-        let layout = Layout::from_size_align(bytes.max(PAGE), PAGE).unwrap_or_else(|_| {
+        // The ring must begin a page, and pages are not 4 KiB everywhere.
+        let page = rustix::param::page_size();
+        let layout = Layout::from_size_align(bytes.max(page), page).unwrap_or_else(|_| {
             unreachable!("sizes are small and the alignment is a power of two")
         });
         // SAFETY: the layout's size is not zero.

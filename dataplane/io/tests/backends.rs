@@ -19,12 +19,13 @@ struct Setup {
     doorbell: Arc<Doorbell>,
     media: SocketAddr,
     /// Keeps the group's numbering.
-    _port: MediaPort,
+    port: MediaPort,
 }
 
-/// One worker on one address, and what the kernel said of io_uring.
+/// One worker on one address, or on several that a comma divides.
 fn setup_with(mode: IoMode, media: &str, config: &UringConfig, prepare: fn(&MediaPort)) -> Setup {
-    let mut port = MediaPort::bind(&[media.parse().unwrap()], 1).unwrap();
+    let media: Vec<_> = media.split(',').map(|a| a.parse().unwrap()).collect();
+    let mut port = MediaPort::bind(&media, 1).unwrap();
     prepare(&port);
     let doorbell = Arc::new(Doorbell::new().unwrap());
     let sockets = std::mem::take(&mut port.workers[0]);
@@ -37,7 +38,7 @@ fn setup_with(mode: IoMode, media: &str, config: &UringConfig, prepare: fn(&Medi
         backend,
         doorbell,
         media,
-        _port: port,
+        port,
     }
 }
 
@@ -134,6 +135,28 @@ fn mixed_sizes_are_echoed_intact_and_runs_go_as_one_send() {
                 let (len, from) = client.recv_from(&mut buffer).unwrap();
                 assert_eq!(from, setup.media);
                 assert_eq!(&buffer[..len], expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn both_families_share_one_backend() {
+    for mode in MODES {
+        let mut setup = setup(mode, "127.0.0.1:0,[::1]:0");
+        let v6 = setup.port.control[1].local();
+        let clients = [client("127.0.0.1:0"), client("[::1]:0")];
+        for round in 0..20 {
+            for (client, media) in clients.iter().zip([setup.media, v6]) {
+                client.send_to(&datagram(round, 700), media).unwrap();
+            }
+            let (got, _) = receive(&mut setup.backend, 2);
+            let report = send(&mut setup.backend, &echo_packets(&got));
+            assert_eq!((report.datagrams, report.failed), (2, 0), "{mode:?}");
+            for (client, media) in clients.iter().zip([setup.media, v6]) {
+                let mut buffer = [0; 800];
+                let (len, from) = client.recv_from(&mut buffer).unwrap();
+                assert_eq!((&buffer[..len], from), (&datagram(round, 700)[..], media));
             }
         }
     }
