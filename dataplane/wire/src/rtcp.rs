@@ -164,10 +164,11 @@ fn next_raw(data: &[u8]) -> Result<(Raw<'_>, &[u8]), WireError> {
     let (packet, rest) = data.split_at_checked(len).ok_or(WireError::BadLength)?;
     let mut body = packet.get(HEADER_LEN..).unwrap_or_default();
     if first & 0x20 != 0 {
-        // "In a compound RTCP packet, padding is only required on the last" (§6.4.1), and A.2 takes it
-        // for damage anywhere else. It is counted in whole words.
+        // RFC 3550 wants whole words of padding, on the last packet only. libwebrtc pads its TWCC feedback
+        // with one to three bytes wherever in the compound it stands, so any count is taken that the
+        // packet holds.
         let count = usize::from(*body.last().ok_or(WireError::BadPadding)?);
-        if !rest.is_empty() || count == 0 || !count.is_multiple_of(4) || count > body.len() {
+        if count == 0 || count > body.len() {
             return Err(WireError::BadPadding);
         }
         body = body.get(..body.len() - count).unwrap_or_default();
