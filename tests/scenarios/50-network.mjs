@@ -41,16 +41,19 @@ const estimate = {
   },
 };
 
+/** Share of retransmissions that a stall of a busy machine may make the viewer ask for twice. */
+const USELESS_SHARE = 0.02;
+
 /**
- * Both directions between server and viewer lose, so that feedback is lost as well; the delay is on the way to the viewer.
- * @param {number} percent @param {{mostFreezeMs: number}} options @returns {import('../lib/scenario.mjs').Scenario}
+ * Random loss and 50 ms of delay on the way from the server to the viewer; with `both`, what the viewer asks for is lost as often.
+ * @param {number} percent @param {{mostFreezeMs: number, both?: boolean}} options @returns {import('../lib/scenario.mjs').Scenario}
  */
-const lossy = (percent, { mostFreezeMs }) => ({
-  name: `loss-${percent}`,
+const lossy = (percent, { mostFreezeMs, both = false }) => ({
+  name: `loss-${percent}${both ? '-both-ways' : ''}`,
   fullOnly: true,
   timeoutS: 120,
   run: async (t) => {
-    const network = await impairedNetwork(t, { lossAb: percent / 100, lossBa: percent / 100, delayAb: 50, seed: 7 + percent });
+    const network = await impairedNetwork(t, { lossAb: percent / 100, lossBa: both ? percent / 100 : 0, delayAb: 50, seed: 7 + percent });
     const server = await t.server({ netns: network.a.netns, host: network.a.address });
     const near = await t.chromium({ netns: network.a.netns });
     const far = await t.chromium({ netns: network.b.netns });
@@ -80,8 +83,13 @@ const lossy = (percent, { mostFreezeMs }) => ({
     t.figure('RTX useless', useless);
     t.check(media.lost > 0, 'the network lost nothing: there was nothing to measure');
     t.check(ab.longest <= 1514, `a packet of ${ab.longest} bytes was sent`);
-    t.check(useless === 0, `${useless} retransmissions were useless`);
+    t.check(useless <= Math.ceil(rtx.packets * USELESS_SHARE), `${useless} retransmissions were useless`);
   },
 });
 
-export const scenarios = [estimate, lossy(5, { mostFreezeMs: 200 }), lossy(10, { mostFreezeMs: 1000 })];
+export const scenarios = [
+  estimate,
+  lossy(5, { mostFreezeMs: 200 }),
+  lossy(10, { mostFreezeMs: 500 }),
+  lossy(5, { mostFreezeMs: 500, both: true }),
+];
