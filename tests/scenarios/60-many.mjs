@@ -19,6 +19,10 @@ const fifty = {
     const publisher = await Publisher.open(await browser.newPage(), server.url, options);
     const groups = [];
     for (let at = 0; at < PROCESSES; at += 1) groups.push(await startLdcViewers(t, `${server.url}/whep/many`, VIEWERS_EACH));
+    const perWorker = new Map();
+    for (const { role, worker } of await server.participants('many')) {
+      if (role === 'viewer') perWorker.set(worker, (perWorker.get(worker) ?? 0) + 1);
+    }
     const metricsBefore = await server.metrics();
     const sentBefore = await publisher.sample();
     const before = (await Promise.all(groups.map((group) => group.report()))).flat();
@@ -37,9 +41,13 @@ const fifty = {
       t.figure(`${kind} packets each`, `${Math.min(...received)} to ${Math.max(...received)}`);
       t.figure(`${kind} missing in all`, missing);
       t.check(missing === 0, `${missing} ${kind} packets are missing over ${after.length} viewers`);
-      t.check(Math.min(...received) > 0, `a viewer received no ${kind} in ${t.seconds} s`);
+      // Nobody's numbers may have stopped early either: all see the same, but for what came while the reports were made.
+      const spread = Math.max(...received) - Math.min(...received);
+      t.check(Math.min(...received) > 0 && spread <= 20, `from ${Math.min(...received)} to ${Math.max(...received)} ${kind} packets were received`);
+      if (kind === 'video') t.check(sent - Math.min(...received) <= 20, `of ${sent} packets sent, a viewer received ${Math.min(...received)}`);
     }
-    t.figure('viewers', after.length);
+    t.figure('viewers', [...perWorker].sort().map(([worker, count]) => `${count} on worker ${worker}`).join(' and '));
+    t.check(after.length === PROCESSES * VIEWERS_EACH, `${after.length} viewers`);
     t.figure('video packets sent', sent);
     t.check(after.every(({ states }) => !states.some((state) => /disconnected|failed/.test(state))), 'a viewer was disconnected');
 
