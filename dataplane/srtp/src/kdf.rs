@@ -1,10 +1,11 @@
 //! Key derivation (RFC 3711 §4.3) with a derivation rate of zero: once per master key.
 
+use aws_lc_rs::cipher::EncryptingKey;
 use zeroize::Zeroizing;
 
-use crate::cipher::ctr_key;
+use crate::cipher::{apply_keystream, ctr_key};
 use crate::keys::{MAX_KEY_LEN, MAX_SALT_LEN};
-use crate::{MasterKey, Profile, cipher};
+use crate::{MasterKey, Profile};
 
 /// Length in bytes of the HMAC-SHA1 key (RFC 3711 §5.2).
 pub(crate) const AUTH_KEY_LEN: usize = 20;
@@ -57,11 +58,13 @@ impl SessionKeys {
             auth: Zeroizing::new([0; AUTH_KEY_LEN]),
             salt: Zeroizing::new([0; MAX_SALT_LEN]),
         };
+        let key = ctr_key(master.key().get(..profile.key_len()).unwrap_or_default());
+        let master_salt = master.salt().get(..profile.salt_len()).unwrap_or_default();
         // Each is the head of its own key stream, so the longest length will do for all profiles; what
         // is beyond the profile's is cut off by the ciphers.
-        derive(profile, master, encryption, keys.key.as_mut_slice());
-        derive(profile, master, authentication, keys.auth.as_mut_slice());
-        derive(profile, master, salt, keys.salt.as_mut_slice());
+        derive(&key, master_salt, encryption, keys.key.as_mut_slice());
+        derive(&key, master_salt, authentication, keys.auth.as_mut_slice());
+        derive(&key, master_salt, salt, keys.salt.as_mut_slice());
         keys
     }
 }
@@ -69,16 +72,15 @@ impl SessionKeys {
 /// AES-CM pseudo-random function (RFC 3711 §4.3.3) with the master key's own length, for AES-256 as for
 /// AES-128 (RFC 6188 §2, RFC 7714 §11).
 ///
-/// `out` is all zeros. The salt is padded to 14 bytes with zeros at its end where the profile has 12.
-fn derive(profile: Profile, master: &MasterKey, label: Label, out: &mut [u8]) {
-    let key = ctr_key(master.key().get(..profile.key_len()).unwrap_or_default());
+/// `out` is all zeros. A master salt of 12 bytes is filled up with zeros at its end.
+pub(crate) fn derive(master_key: &EncryptingKey, master_salt: &[u8], label: Label, out: &mut [u8]) {
     // x = (label || r) XOR master salt, r being 48 zero bits; the counter block is x * 2^16.
     let mut block = [0; 16];
-    for (target, byte) in block.iter_mut().zip(master.salt()) {
+    for (target, byte) in block.iter_mut().zip(master_salt) {
         *target = *byte;
     }
     if let Some(byte) = block.get_mut(7) {
         *byte ^= label as u8;
     }
-    cipher::apply_keystream(&key, block, out);
+    apply_keystream(master_key, block, out);
 }

@@ -14,8 +14,9 @@
 //! - **No allocation per packet**, for any profile; a test counts them.
 //! - **Bad input never panics.** Lengths are checked before anything is computed from them.
 //! - **A nonce is used once** is the *caller's* invariant: never seal two different packets with the same
-//!   SSRC and index. Retransmissions as RTX have an SSRC and numbers of their own; a resent
-//!   plain packet must be sealed from identical bytes.
+//!   SSRC and index. With AES-GCM a second header over the same payload is enough to give the
+//!   authentication key away (RFC 5116 §5.1.1). So a retransmission has the SSRC and
+//!   numbers of RTX, or it is the first packet again, header extensions included.
 
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

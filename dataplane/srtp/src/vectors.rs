@@ -1,9 +1,9 @@
-//! Test vectors of RFC 3711 (appendix B) and RFC 7714 (sections 16 and 17).
+//! Test vectors of RFC 3711 (appendix B), RFC 6188 (section 7) and RFC 7714 (sections 16 and 17).
 
 use zeroize::Zeroizing;
 
 use crate::cipher::{apply_keystream, ctr_key};
-use crate::kdf::SessionKeys;
+use crate::kdf::{Label, SessionKeys, derive};
 use crate::{MasterKey, Opener, Profile, RtcpRx, RxIndex, Sealer};
 
 fn hex(text: &str) -> Vec<u8> {
@@ -57,6 +57,31 @@ fn rfc_3711_key_derivation() {
         keys.auth[..],
         hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4")
     );
+}
+
+/// RFC 6188 §7.3: key derivation under a master key of 256 bits.
+#[test]
+fn rfc_6188_key_derivation() {
+    let key = ctr_key(&hex(
+        "f0f04914b513f2763a1b1fa130f10e29 98f6f6e43e4309d1e622a0e332b9f1b6",
+    ));
+    let salt = hex("3b04803de51ee7c96423ab5b78d2");
+    for (label, want) in [
+        (
+            Label::RtpEncryption,
+            "5ba1064e30ec51613cad926c5a28ef73 1ec7fb397f70a960653caf06554cd8c4",
+        ),
+        (Label::RtpSalt, "fa31791685ca444a9e07c6c64e93"),
+        (
+            Label::RtpAuthentication,
+            "fd9c32d39ed5fbb5a9dc96b30818454d1313dc05",
+        ),
+    ] {
+        let want = hex(want);
+        let mut out = vec![0; want.len()];
+        derive(&key, &salt, label, &mut out);
+        assert_eq!(out, want);
+    }
 }
 
 /// A packet under the master key of appendix B.3, as other implementations test themselves with.

@@ -125,7 +125,7 @@ proptest! {
             let header =
                 TwccHeader { sender_ssrc: 1, media_ssrc: 2, base_sequence, feedback_count: 3 };
             let Written { len, statuses } = twcc::write(&mut buf, &header, &arrivals[at..]).unwrap();
-            prop_assert!(statuses > 0 && len % 4 == 0);
+            prop_assert!(statuses > 0 && len.is_multiple_of(4));
             let Packet::Rtpfb(Rtpfb::Twcc(twcc)) = one(&buf[..len]) else { panic!("no TWCC") };
             prop_assert_eq!(twcc.base_sequence, base_sequence);
             prop_assert_eq!(usize::from(twcc.status_count), statuses);

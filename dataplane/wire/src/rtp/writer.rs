@@ -244,7 +244,7 @@ mod tests {
                 .map(|(id, data)| (*id, data.as_slice()))
                 .collect();
             let len = writer.finish();
-            prop_assert!(len <= room && len % 4 == 0);
+            prop_assert!(len <= room && len.is_multiple_of(4));
             let view = RtpView::parse(&buf[..len]).unwrap();
             prop_assert_eq!(usize::from(view.header().header_len), len);
             prop_assert_eq!(view.header().sequence, FIELDS.sequence);
