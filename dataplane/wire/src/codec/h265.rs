@@ -7,18 +7,25 @@ const SPS: u8 = 33;
 const AP: u8 = 48;
 const FU: u8 = 49;
 
-/// IRAP pictures are types 16 to 23 (ITU-T H.265 §7.4.2.2); 22 and 23 are reserved.
-fn starts_keyframe(nal_type: u8) -> bool {
-    matches!(nal_type, 16..=21 | VPS | SPS)
+/// `slice` is the first byte behind the NAL unit header: its first bit is
+/// `first_slice_segment_in_pic_flag` (ITU-T H.265 §7.3.6.1). Later segments of the picture start nothing.
+///
+/// IRAP pictures are types 16 to 23 (§7.4.2.2); 22 and 23 are reserved.
+fn starts_keyframe(nal_type: u8, slice: Option<u8>) -> bool {
+    match nal_type {
+        VPS | SPS => true,
+        16..=21 => slice.is_some_and(|byte| byte & 0x80 != 0),
+        _ => false,
+    }
 }
 
 fn nal_type(header: u8) -> u8 {
     (header >> 1) & 0x3f
 }
 
-/// A slice of an IRAP picture, a video or a sequence parameter set: as a single NAL unit, in an aggregation
-/// packet, or at the start of a fragmented unit (RFC 7798 §4.4). Without decoding order numbers, which
-/// WebRTC does not negotiate (`sprop-max-don-diff` is 0).
+/// The first slice segment of an IRAP picture, a video or a sequence parameter set: as a single NAL unit, in
+/// an aggregation packet, or at the start of a fragmented unit (RFC 7798 §4.4). Without decoding
+/// order numbers, which WebRTC does not negotiate (`sprop-max-don-diff` is 0).
 #[must_use]
 pub fn keyframe(payload: &[u8]) -> bool {
     let Some((header, rest)) = payload.split_first_chunk::<NAL_HEADER_LEN>() else {
@@ -27,8 +34,9 @@ pub fn keyframe(payload: &[u8]) -> bool {
     let [first, _] = *header;
     match nal_type(first) {
         AP => aggregated(rest),
-        FU => u8_at(rest, 0).is_some_and(|fu| fu & 0x80 != 0 && starts_keyframe(fu & 0x3f)),
-        single => starts_keyframe(single),
+        FU => u8_at(rest, 0)
+            .is_some_and(|fu| fu & 0x80 != 0 && starts_keyframe(fu & 0x3f, u8_at(rest, 1))),
+        single => starts_keyframe(single, u8_at(rest, 0)),
     }
 }
 
@@ -39,7 +47,8 @@ fn aggregated(mut rest: &[u8]) -> bool {
         let Some((unit, after)) = after.split_at_checked(size) else {
             return false;
         };
-        if u8_at(unit, 0).is_some_and(|header| starts_keyframe(nal_type(header))) {
+        let slice = u8_at(unit, NAL_HEADER_LEN);
+        if u8_at(unit, 0).is_some_and(|header| starts_keyframe(nal_type(header), slice)) {
             return true;
         }
         rest = after;
@@ -62,23 +71,44 @@ mod tests {
             (22, false),
             (33, true),
         ] {
-            assert_eq!(keyframe(&[nal_type << 1, 1, 0]), want, "type {nal_type}");
+            assert_eq!(keyframe(&[nal_type << 1, 1, 0x80]), want, "type {nal_type}");
         }
         assert!(keyframe(&[VPS << 1, 1]));
-        assert!(!keyframe(&[34 << 1, 1]), "PPS alone decodes nothing");
+        assert!(!keyframe(&[34 << 1, 1, 0x80]), "PPS alone decodes nothing");
+        assert!(!keyframe(&[19 << 1, 1, 0x40]), "later segment");
         assert!(!keyframe(&[19 << 1]), "no full header");
     }
 
     #[test]
     fn aggregated_and_fragmented() {
-        assert!(keyframe(&[AP << 1, 1, 0, 2, 34 << 1, 1, 0, 2, 20 << 1, 1]));
-        assert!(!keyframe(&[AP << 1, 1, 0, 2, 1 << 1, 1]));
+        assert!(keyframe(&[
+            AP << 1,
+            1,
+            0,
+            2,
+            34 << 1,
+            1,
+            0,
+            3,
+            20 << 1,
+            1,
+            0x80
+        ]));
         assert!(
-            !keyframe(&[AP << 1, 1, 0, 9, 20 << 1, 1]),
+            !keyframe(&[AP << 1, 1, 0, 2, 20 << 1, 1, 0x80]),
+            "the segment is another unit's"
+        );
+        assert!(!keyframe(&[AP << 1, 1, 0, 3, 1 << 1, 1, 0x80]));
+        assert!(
+            !keyframe(&[AP << 1, 1, 0, 9, 20 << 1, 1, 0x80]),
             "unit overruns the packet"
         );
-        assert!(keyframe(&[FU << 1, 1, 0x80 | 19, 0]), "start");
-        assert!(!keyframe(&[FU << 1, 1, 19, 0]), "middle");
+        assert!(keyframe(&[FU << 1, 1, 0x80 | 19, 0x80]), "start");
+        assert!(
+            !keyframe(&[FU << 1, 1, 0x80 | 19, 0x40]),
+            "start of a later segment"
+        );
+        assert!(!keyframe(&[FU << 1, 1, 19, 0x80]), "middle");
         assert!(!keyframe(&[FU << 1, 1]));
     }
 }
