@@ -25,7 +25,8 @@ pub const TARGETS: &[(&str, Target)] = &[("engine", engine), ("rtcp", rtcp), ("r
 pub fn stun(data: &[u8]) {
     let kind = classify(data);
     if let Ok(message) = StunView::parse(data) {
-        assert_eq!(kind, PacketKind::Stun);
+        // Methods from 0x100 on are STUN but do not pass RFC 7983's first byte.
+        assert_eq!(kind == PacketKind::Stun, data[0] < 4);
         let attributes = message
             .attributes()
             .map(|(_, value)| 4 + value.len().next_multiple_of(4));
