@@ -10,80 +10,10 @@ use crate::twcc::TwccReceiver;
 use ion_tables::command::Command;
 use ion_tables::rows::HasHead;
 use ion_tables::{
-    Capacities, Encoding as EncodingRow, EncodingConfig, EncodingState, Row, RowKind, RowLink,
-    RowRef, Subscription as SubscriptionRow, SubscriptionConfig, Track as TrackRow, TrackConfig,
+    Encoding as EncodingRow, EncodingConfig, EncodingState, Row, RowKind, RowLink, RowRef,
+    Subscription as SubscriptionRow, SubscriptionConfig, Track as TrackRow, TrackConfig,
     Transport as TransportRow, TransportConfig,
 };
-
-/// Which rows refer to which, by row number and whatever life, so that rows may be
-/// announced in any order: what a row means is worked out again whenever something
-/// that it refers to changes.
-pub(crate) struct Children {
-    pub(crate) encodings_of_transport: Vec<Vec<u32>>,
-    pub(crate) subscriptions_of_transport: Vec<Vec<u32>>,
-    pub(crate) subscriptions_of_track: Vec<Vec<u32>>,
-    /// For each subscription of this worker, the transport and track it is listed at.
-    listed_subscriptions: Vec<Option<(u32, u32)>>,
-    /// For each encoding of this worker, the transport it is listed at.
-    listed_encodings: Vec<Option<u32>>,
-    /// Encodings that have a feed.
-    pub(crate) feeds: Vec<u32>,
-}
-
-impl Children {
-    pub(crate) fn new(capacities: &Capacities) -> Self {
-        let lists = |len: u32| vec![Vec::new(); len as usize];
-        Self {
-            encodings_of_transport: lists(capacities.transports),
-            subscriptions_of_transport: lists(capacities.transports),
-            subscriptions_of_track: lists(capacities.tracks),
-            listed_subscriptions: vec![None; capacities.subscriptions as usize],
-            listed_encodings: vec![None; capacities.encodings as usize],
-            feeds: Vec::new(),
-        }
-    }
-
-    fn list_subscription(&mut self, row: u32, at: Option<(u32, u32)>) {
-        let before = self.listed_subscriptions[row as usize];
-        if before == at {
-            return;
-        }
-        if let Some((transport, track)) = before {
-            remove(&mut self.subscriptions_of_transport, transport, row);
-            remove(&mut self.subscriptions_of_track, track, row);
-        }
-        let at = at.filter(|&(transport, track)| {
-            (transport as usize) < self.subscriptions_of_transport.len()
-                && (track as usize) < self.subscriptions_of_track.len()
-        });
-        if let Some((transport, track)) = at {
-            self.subscriptions_of_transport[transport as usize].push(row);
-            self.subscriptions_of_track[track as usize].push(row);
-        }
-        self.listed_subscriptions[row as usize] = at;
-    }
-
-    fn list_encoding(&mut self, row: u32, at: Option<u32>) {
-        let before = self.listed_encodings[row as usize];
-        if before == at {
-            return;
-        }
-        if let Some(transport) = before {
-            remove(&mut self.encodings_of_transport, transport, row);
-        }
-        let at = at.filter(|&t| (t as usize) < self.encodings_of_transport.len());
-        if let Some(transport) = at {
-            self.encodings_of_transport[transport as usize].push(row);
-        }
-        self.listed_encodings[row as usize] = at;
-    }
-}
-
-fn remove(lists: &mut [Vec<u32>], list: u32, row: u32) {
-    if let Some(list) = lists.get_mut(list as usize) {
-        list.retain(|&listed| listed != row);
-    }
-}
 
 fn link<C: HasHead>(row: u32, config: &C) -> RowLink {
     RowLink {
@@ -167,6 +97,16 @@ impl Engine {
     fn set_route(&mut self, row: u32, config: Option<&TransportConfig>) {
         let address = config.and_then(|config| config.remote.socket_addr());
         let place = &mut self.addresses[row as usize];
+        if *place == address
+            && address.is_some_and(|address| {
+                self.routes
+                    .get(&address)
+                    .is_some_and(|route| route.transport != row)
+            })
+        {
+            // A younger transport of the same client has taken the address over.
+            return;
+        }
         if *place != address
             && let Some(before) = place.take()
             && self.routes.get(&before).is_some_and(|r| r.transport == row)
@@ -234,6 +174,11 @@ impl Engine {
             Box::new(Track { link, config })
         });
         let before = std::mem::replace(&mut self.tracks[row as usize], track);
+        if let (Some(before), Some(after)) = (&before, &self.tracks[row as usize])
+            && before.is_same_but_for_workers(after)
+        {
+            return;
+        }
         let mut encodings: Vec<u32> = before.iter().flat_map(|t| links(&t.config)).collect();
         encodings.extend(links(&config));
         for encoding in encodings {
@@ -386,8 +331,8 @@ impl Engine {
         }
         for track in track_before.into_iter().chain([config.track]) {
             self.update_feeds(now, track);
-            self.retarget(now, track.row);
         }
+        self.retarget_one(now, row);
     }
 
     fn update_feeds(&mut self, now: Micros, track: RowLink) {

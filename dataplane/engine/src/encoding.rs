@@ -97,6 +97,8 @@ pub(crate) struct Receiver {
     pub(crate) fir_sequence: u8,
     pub(crate) last_packet: Option<Micros>,
     pub(crate) stalled: bool,
+    /// When the publisher said BYE.
+    pub(crate) ended: Option<Micros>,
     /// Its state is to be stored at the end of the batch.
     pub(crate) touched: bool,
     pub(crate) state: EncodingState,
@@ -122,7 +124,8 @@ impl Receiver {
             window: Window::from(next),
             positions: Positions::new(state.position_offset),
             next_position: next.checked_add_signed(state.position_offset).unwrap_or(0),
-            nack: NackGenerator::new(),
+            // What was lost while nobody received is asked for like any other loss.
+            nack: NackGenerator::after(next.checked_sub(1)),
             reception: Reception::new(config.clock_rate, next),
             last_report: None,
             mapping: None,
@@ -130,6 +133,7 @@ impl Receiver {
             fir_sequence: 0,
             last_packet: None,
             stalled: false,
+            ended: None,
             touched: false,
             state,
         }
@@ -144,7 +148,10 @@ impl Receiver {
         self.reception = Reception::new(clock_rate, index);
         self.last_report = None;
         self.mapping = None;
+        self.ended = None;
         self.state.ssrc = ssrc;
+        // The stored index belongs to the SSRC: another one counts from its own start.
+        self.state.srtp_next = 0;
         self.state.sr_ntp = 0;
     }
 

@@ -1,4 +1,4 @@
-use crate::configure::Children;
+use crate::children::Children;
 use crate::encoding::Encoding;
 use crate::limits::{NACK_BATCH, TWCC_REPORTED};
 use crate::output::Output;
@@ -38,6 +38,9 @@ impl Default for EngineConfig {
     }
 }
 
+/// Drops that mean that the worker has too little of something.
+const TROUBLES: [DropReason; 2] = [DropReason::NoBuffer, DropReason::PeerRingFull];
+
 /// Where datagrams of an address belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Route {
@@ -50,6 +53,27 @@ pub(crate) struct Route {
 pub(crate) struct Track {
     pub(crate) link: RowLink,
     pub(crate) config: TrackConfig,
+}
+
+impl Track {
+    /// Whether nothing changed that subscriptions depend on.
+    pub(crate) fn is_same_but_for_workers(&self, other: &Self) -> bool {
+        let of = |track: &Self| {
+            let TrackConfig {
+                transport,
+                encodings,
+                clock_rate,
+                worker,
+                kind,
+                codec,
+                ..
+            } = track.config;
+            (
+                track.link, transport, encodings, clock_rate, worker, kind, codec,
+            )
+        };
+        of(self) == of(other)
+    }
 }
 
 /// The forwarding engine of one worker.
@@ -79,6 +103,9 @@ pub struct Engine {
     pub(crate) unreported: Vec<u32>,
     /// Where the search for packets to evict goes on.
     pub(crate) evict_at: usize,
+    /// Drops that mean trouble, as last told of, and when that was.
+    pub(crate) troubles: [u64; TROUBLES.len()],
+    pub(crate) trouble_told: Micros,
     /// The first scan of the tables has been made.
     pub(crate) scanned: bool,
     pub(crate) scratch: Box<Scratch>,
@@ -117,6 +144,8 @@ impl Engine {
             touched: Vec::with_capacity(capacities.encodings as usize),
             unreported: Vec::with_capacity(64),
             evict_at: 0,
+            troubles: [0; TROUBLES.len()],
+            trouble_told: Micros(0),
             scanned: false,
             scratch: Box::new(Scratch {
                 rtcp: [0; crate::limits::PACKET_BYTES],
@@ -231,6 +260,7 @@ impl Engine {
             self.send_first_report(now, subscription, out);
         }
         self.pool.prepare();
+        self.tell_trouble(now);
         let counters = self.tables.counters();
         counters.buffers_used.set(self.pool.used() as u64);
         counters.buffers_total.set(self.pool.total() as u64);
@@ -254,6 +284,27 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Tells the control plane of drops that mean that this worker has too little of
+    /// something, each second at most.
+    fn tell_trouble(&mut self, now: Micros) {
+        let drops = &self.tables.counters().drops;
+        let counts = TROUBLES.map(|reason| drops[reason as usize].load());
+        if counts == self.troubles || now.since(self.trouble_told) < Micros::SECOND {
+            return;
+        }
+        for ((reason, count), before) in TROUBLES.into_iter().zip(counts).zip(self.troubles) {
+            if count != before {
+                let worker = RowLink {
+                    row: u32::from(self.worker),
+                    generation: 0,
+                };
+                let kind = ion_tables::EventKind::WorkerTrouble;
+                self.event(now, kind, RowKind::Transport, worker, reason as u64);
+            }
+        }
+        (self.troubles, self.trouble_told) = (counts, now);
     }
 
     /// Packets of packet memory that are in use: kept in histories, or held by other

@@ -8,7 +8,6 @@ use crate::peer::PeerMessage;
 use crate::subscription::{Numbers, Subscriber};
 use crate::time::Micros;
 use crate::timers::TimerKind;
-use crate::transmit::Path;
 use crate::transport::Transport;
 use ion_tables::{
     DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
@@ -106,7 +105,7 @@ impl Engine {
             .map(std::mem::take)
             .unwrap_or_default();
         for &subscription in &subscriptions {
-            self.serve(now, subscription, track, &pending, out);
+            self.serve(now, subscription, (row, track), &pending, out);
         }
         if let Some(list) = self
             .children
@@ -152,7 +151,7 @@ impl Engine {
         &mut self,
         now: Micros,
         row: u32,
-        track: RowLink,
+        (encoding, track): (u32, RowLink),
         packets: &[Arc<Packet>],
         out: &mut O,
     ) {
@@ -167,6 +166,15 @@ impl Engine {
         let Some(transport) = transport.filter(|_| subscriber.track == track) else {
             return;
         };
+        let row_of = |link: RowLink| link.row == encoding;
+        let concerned = subscriber.target.is_some_and(row_of)
+            || subscriber
+                .source
+                .is_some_and(|source| row_of(source.encoding));
+        if !concerned && !subscriber.is_paused() {
+            // Another layer of the track.
+            return;
+        }
         let first = !subscriber.has_sent();
         let waited = subscriber.waiting.is_some();
         let mut sending = Sending {
@@ -231,11 +239,11 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     fn run<O: Output<Message = PeerMessage>>(&mut self, packets: &[Arc<Packet>], out: &mut O) {
-        let ready = self.transport.keys.is_some() && !self.subscriber.is_paused();
-        let Some(path) = self.transport.path.filter(|_| ready) else {
+        let ready = self.transport.is_ready() && !self.subscriber.is_paused();
+        if !ready {
             self.tally.withheld += packets.len() as u64;
             return;
-        };
+        }
         for packet in packets {
             let Some((numbers, switched)) = self.subscriber.admit(packet, self.now) else {
                 self.tally.withheld += 1;
@@ -247,7 +255,7 @@ impl Sending<'_> {
                 self.store();
                 out.transmit();
             }
-            if let Err(reason) = self.send(packet, numbers, &path, out) {
+            if let Err(reason) = self.send(packet, numbers, out) {
                 self.tables.counters().drop_packets(reason, 1);
                 self.tally.withheld += 1;
             }
@@ -266,7 +274,6 @@ impl Sending<'_> {
         &mut self,
         packet: &Packet,
         numbers: Numbers,
-        path: &Path,
         out: &mut O,
     ) -> Result<(), DropReason> {
         let payload = payload_for(packet, self.subscriber);
@@ -281,7 +288,6 @@ impl Sending<'_> {
         self.tally.packets += 1;
         self.tally.payload += payload.len() as u64;
         self.tally.bytes += sent as u64;
-        let _ = path;
         Ok(())
     }
 }

@@ -1,18 +1,17 @@
+use crate::demux::{Found, spans};
 use crate::encoding::Receiver;
 use crate::engine::Engine;
 use crate::limits::{NACK_REORDER_US, REBIND_INTERVAL_US, TWCC_MIN_US, UPKEEP_US};
 use crate::nack::Gaps;
 use crate::output::Output;
-use crate::packet::{ExtensionSpans, Packet};
+use crate::packet::Packet;
 use crate::peer::PeerMessage;
 use crate::time::Micros;
 use crate::timers::TimerKind;
-use crate::transport::{Stream, StreamKind, Transport};
+use crate::transport::{StreamKind, Transport};
 use crate::window::Seen;
 use ion_srtp::{RxIndex, SrtpError};
-use ion_tables::{
-    DropReason, EncodingConfig, EventKind, ExtensionKind, ExtensionMap, RowKind, RowLink,
-};
+use ion_tables::{DropReason, EncodingConfig, EventKind, ExtensionKind, RowKind, RowLink};
 use ion_wire::rtp::RtpHeader;
 use ion_wire::{CodecKind, codec, ext, seq};
 use std::sync::Arc;
@@ -38,19 +37,6 @@ pub(crate) fn srtp_drop(error: SrtpError) -> DropReason {
         SrtpError::IndexExhausted => DropReason::IndexExhausted,
         _ => DropReason::AuthFailed,
     }
-}
-
-/// Where each extension lies; an error if the block is malformed.
-fn spans(header: &RtpHeader, packet: &[u8], map: &ExtensionMap) -> Option<ExtensionSpans> {
-    let mut spans = ExtensionSpans::default();
-    for element in header.extensions(packet) {
-        let (id, value) = element.ok()?;
-        if let Some(kind) = map.kind(id) {
-            let start = value.as_ptr().addr() - packet.as_ptr().addr();
-            spans.set(kind, start, value.len());
-        }
-    }
-    Some(spans)
 }
 
 impl Engine {
@@ -175,56 +161,6 @@ impl Engine {
         }
     }
 
-    fn known_stream(&self, row: u32, place: usize) -> Option<Found> {
-        let stream = self.transports[row as usize].as_ref()?.streams.get(place)?;
-        Some(Found {
-            place,
-            encoding: stream.encoding,
-            kind: stream.kind,
-        })
-    }
-
-    /// Finds what an SSRC never seen belongs to, and remembers it: by MID and RID, by
-    /// what was announced, or by a payload type that only one encoding has.
-    fn demux(
-        &mut self,
-        now: Micros,
-        row: u32,
-        header: &RtpHeader,
-        slot: u32,
-        rx: RxIndex,
-    ) -> Option<Found> {
-        let link = self.transports[row as usize].as_ref()?.link;
-        let packet = self.pool.fill(slot)?;
-        let names = Names {
-            mid: packet.extension(ExtensionKind::Mid),
-            rid: packet.extension(ExtensionKind::Rid),
-            repaired: packet.extension(ExtensionKind::RepairedRid),
-        };
-        let encodings = &self.encodings;
-        let candidates = self.children.encodings_of_transport[row as usize]
-            .iter()
-            .filter_map(|&row| {
-                let encoding = encodings[row as usize].as_deref()?;
-                let ours = encoding.receiver.is_some() && encoding.config.transport == link;
-                ours.then_some((row, &encoding.config))
-            });
-        let (encoding, kind) = find(candidates, header, &names)?;
-        let transport = self.transports[row as usize].as_deref_mut()?;
-        let place = transport.learn(Stream {
-            ssrc: header.ssrc,
-            encoding,
-            kind,
-            rx,
-            last_packet: now,
-        });
-        Some(Found {
-            place,
-            encoding,
-            kind,
-        })
-    }
-
     /// A media packet of an encoding: gives it its place in the encoding's stream.
     fn accept_media(
         &mut self,
@@ -270,6 +206,7 @@ impl Engine {
         let placed = place(receiver, index);
         let resumed = std::mem::take(&mut receiver.stalled);
         self.touch(row);
+        self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
         if started {
             self.stream_started(now, row, link, header.ssrc);
         }
@@ -335,7 +272,6 @@ impl Engine {
             value,
         );
         self.timers.arm(TimerKind::Keyframe, row, now);
-        self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
     }
 
     fn note_gaps(
@@ -489,73 +425,4 @@ fn place(receiver: &mut Receiver, index: u64) -> Result<u64, DropReason> {
     receiver.next_position = receiver.next_position.max(position + 1);
     receiver.state.position_offset = receiver.positions.offset();
     Ok(position)
-}
-
-/// The stream that a packet was found to belong to.
-#[derive(Debug, Clone, Copy)]
-struct Found {
-    /// In the transport's streams.
-    place: usize,
-    /// Row of the encoding.
-    encoding: u32,
-    kind: StreamKind,
-}
-
-/// What a packet says of itself (RFC 9143, RFC 8852).
-struct Names<'a> {
-    mid: Option<&'a [u8]>,
-    rid: Option<&'a [u8]>,
-    repaired: Option<&'a [u8]>,
-}
-
-/// The encoding and kind of stream that a packet of an unknown SSRC belongs to.
-fn find<'a>(
-    candidates: impl Iterator<Item = (u32, &'a EncodingConfig)> + Clone,
-    header: &RtpHeader,
-    names: &Names<'_>,
-) -> Option<(u32, StreamKind)> {
-    let kind_of = |config: &EncodingConfig| {
-        let pt = header.payload_type;
-        let has = |t: u8| t != 0 && t == pt;
-        if pt == config.payload_type || has(config.red_payload_type) {
-            Some(StreamKind::Media)
-        } else {
-            has(config.rtx_payload_type).then_some(StreamKind::Rtx)
-        }
-    };
-    let of_mid = |config: &EncodingConfig| {
-        let mid = config.mid.as_bytes_of();
-        names.mid.is_none_or(|named| mid.is_empty() || mid == named)
-    };
-    // Retransmissions name their layer as repaired; some senders as RID.
-    if let Some(layer) = names.repaired.or(names.rid) {
-        let named = candidates.clone().find_map(|(row, config)| {
-            let same = of_mid(config) && config.rid.as_bytes_of() == layer;
-            Some((row, same.then(|| kind_of(config))??))
-        });
-        if named.is_some() {
-            return named;
-        }
-    }
-    let announced = candidates.clone().find_map(|(row, config)| {
-        if header.ssrc == config.ssrc {
-            Some((row, StreamKind::Media))
-        } else {
-            (header.ssrc == config.rtx_ssrc).then_some((row, StreamKind::Rtx))
-        }
-    });
-    // An announced SSRC is believed unless the packet names another m-section.
-    let announced = announced.filter(|&(row, _)| {
-        candidates
-            .clone()
-            .any(|(other, config)| other == row && of_mid(config))
-    });
-    if header.ssrc != 0 && announced.is_some() {
-        return announced;
-    }
-    let mut matching = candidates
-        .filter(|(_, config)| of_mid(config))
-        .filter_map(|(row, config)| Some((row, kind_of(config)?)));
-    let first = matching.next()?;
-    matching.next().is_none().then_some(first)
 }

@@ -7,10 +7,12 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod children;
 /// Wallclocks of publishers, and how RTP timestamps relate to ours.
 pub mod clock;
 mod configure;
 mod counters;
+mod demux;
 mod encoding;
 /// The engine: what goes in, and what is done with it.
 pub mod engine;

@@ -71,6 +71,8 @@ pub const RTX_CREDIT_MAX: u64 = 512 * 1_024;
 pub const RTX_CREDIT_PERIOD: u64 = 32 * 1_024;
 /// A packet is not sent again to a viewer sooner than this, microseconds, or than its round trip.
 pub const RTX_REPEAT_MIN_US: u64 = 25_000;
+/// A publisher's sender reports of one stream are not taken sooner one after the other, microseconds.
+pub const SENDER_REPORT_MIN_US: u64 = 20_000;
 /// Retransmissions that are remembered to suppress repeats; a power of two.
 pub const RTX_REMEMBERED: usize = 256;
 

@@ -51,10 +51,11 @@ pub(crate) struct NackGenerator {
 }
 
 impl NackGenerator {
-    pub(crate) fn new() -> Self {
+    /// A generator for a stream whose newest packet, if any, was `newest`.
+    pub(crate) fn after(newest: Option<u64>) -> Self {
         Self {
             gaps: Vec::with_capacity(MISSING),
-            newest: None,
+            newest,
             rtt: RTT_DEFAULT_US,
             rtt_known: false,
         }
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn asks_after_reordering_and_then_ever_more_slowly() {
-        let mut nack = NackGenerator::new();
+        let mut nack = NackGenerator::after(None);
         nack.received(Micros(0), 10);
         assert_eq!(nack.received(Micros(0), 12), Gaps::Opened);
         assert_eq!(due(&mut nack, 1_000), [], "may be reordering");
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_answer_teaches_the_round_trip() {
-        let mut nack = NackGenerator::new();
+        let mut nack = NackGenerator::after(None);
         nack.received(Micros(0), 1);
         nack.received(Micros(0), 4);
         assert_eq!(due(&mut nack, 0), [2]);
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn tries_are_limited_and_so_is_the_list() {
-        let mut nack = NackGenerator::new();
+        let mut nack = NackGenerator::after(None);
         nack.learn_rtt(1);
         nack.received(Micros(0), 0);
         assert_eq!(nack.received(Micros(0), 513), Gaps::Opened);

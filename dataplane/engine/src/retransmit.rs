@@ -44,8 +44,9 @@ impl Engine {
                 .as_deref_mut()
                 .is_some_and(|transport| transport.budget.take_nack(now));
             if !within {
+                // The rest of a storm is not even looked at.
                 limited += 1;
-                continue;
+                break;
             }
             match self.send_again(now, row, sequence, out) {
                 Answer::Sent {

@@ -1,5 +1,6 @@
 use crate::engine::Engine;
 use crate::ingress::srtp_drop;
+use crate::limits::SENDER_REPORT_MIN_US;
 use crate::output::Output;
 use crate::peer::PeerMessage;
 use crate::time::Micros;
@@ -143,6 +144,13 @@ impl Engine {
         else {
             return;
         };
+        // Each report goes to every worker: a publisher must not fill their rings.
+        if receiver
+            .last_report
+            .is_some_and(|(_, at)| now.since(at) < SENDER_REPORT_MIN_US)
+        {
+            return self.drop_of(row, DropReason::RateLimited);
+        }
         let mapping = crate::clock::ClockMapping {
             ssrc,
             ntp: transport.clock.observe(ours, info.ntp),
@@ -199,17 +207,28 @@ impl Engine {
         }
     }
 
+    /// A publisher says that a stream has ended. Told once, until packets come again.
     fn bye(&mut self, now: Micros, row: u32, ssrc: u32) {
-        if let Some(encoding) = self.encoding_of(row, ssrc)
-            && let Some(encoding) = self.encodings[encoding as usize].as_deref()
-            && encoding
-                .receiver
-                .as_deref()
-                .is_some_and(|receiver| receiver.ssrc == ssrc)
-        {
-            let kind = EventKind::EncodingEnded;
-            self.event(now, kind, RowKind::Encoding, encoding.link, u64::from(ssrc));
+        let Some(encoding) = self.encoding_of(row, ssrc) else {
+            return;
+        };
+        let Some(encoding) = self.encodings[encoding as usize].as_deref_mut() else {
+            return;
+        };
+        let link = encoding.link;
+        let Some(receiver) = encoding
+            .receiver
+            .as_deref_mut()
+            .filter(|receiver| receiver.ssrc == ssrc)
+        else {
+            return;
+        };
+        if receiver.ended.is_some() && receiver.ended >= receiver.last_packet {
+            return;
         }
+        receiver.ended = Some(now);
+        let kind = EventKind::EncodingEnded;
+        self.event(now, kind, RowKind::Encoding, link, u64::from(ssrc));
     }
 
     /// A viewer asks for a keyframe: of what it is being sent.

@@ -268,6 +268,11 @@ impl Transport {
         self.fingerprint = fingerprint;
     }
 
+    /// Whether packets can be sent: there are keys and an address.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.keys.is_some() && self.path.is_some()
+    }
+
     /// Bytes that one datagram to this client may have.
     pub(crate) fn max_datagram(&self) -> usize {
         match self.config.max_datagram as usize {

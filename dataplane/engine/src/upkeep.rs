@@ -3,21 +3,44 @@ use crate::engine::Engine;
 use crate::limits::{KEYFRAME_RETRY_US, LIVE_US, UPKEEP_US};
 use crate::time::Micros;
 use crate::timers::TimerKind;
-use ion_tables::{Encoding as EncodingRow, EventKind, RowKind, RowLink};
+use ion_tables::{Encoding as EncodingRow, EventKind, RowKind, RowLink, TrackConfig};
 
 /// Positions of one history that one upkeep looks at.
 const EXPIRE_STEPS: usize = 4_096;
 
+/// The encodings of a track, and which of them are live.
+struct Layers {
+    track: RowLink,
+    links: [RowLink; TrackConfig::MAX_ENCODINGS],
+    live: [bool; TrackConfig::MAX_ENCODINGS],
+}
+
 impl Engine {
-    /// Chooses what each subscriber of a track should get: the highest encoding that
-    /// is live and allowed. Where nothing is live, the choice stays.
+    /// Chooses what each subscriber of a track should get.
     pub(crate) fn retarget(&mut self, now: Micros, row: u32) {
-        let Some(track) = self.tracks.get(row as usize).and_then(Option::as_deref) else {
+        let Some(layers) = self.layers(row) else {
             return;
         };
-        let link = track.link;
-        let layers = track.config.encodings;
-        let live = layers.map(|layer| {
+        for at in 0..self.children.subscriptions_of_track[row as usize].len() {
+            let subscription = self.children.subscriptions_of_track[row as usize][at];
+            self.choose(now, subscription, &layers);
+        }
+    }
+
+    /// Chooses what one subscriber should get.
+    pub(crate) fn retarget_one(&mut self, now: Micros, subscription: u32) {
+        let track = self.subscriptions[subscription as usize]
+            .as_deref()
+            .map(|subscriber| subscriber.track);
+        if let Some(layers) = track.and_then(|track| self.layers(track.row)) {
+            self.choose(now, subscription, &layers);
+        }
+    }
+
+    fn layers(&self, track: u32) -> Option<Layers> {
+        let track = self.tracks.get(track as usize)?.as_deref()?;
+        let links = track.config.encodings;
+        let live = links.map(|layer| {
             self.encodings
                 .get(layer.row as usize)
                 .and_then(|slot| slot.as_deref())
@@ -25,27 +48,38 @@ impl Engine {
                 .and_then(|encoding| encoding.feed.as_deref())
                 .is_some_and(|feed| feed.live)
         });
-        for at in 0..self.children.subscriptions_of_track[row as usize].len() {
-            let subscription = self.children.subscriptions_of_track[row as usize][at];
-            let Some(subscriber) = self.subscriptions[subscription as usize].as_deref_mut() else {
-                continue;
-            };
-            if subscriber.track != link || subscriber.is_paused() {
-                continue;
+        Some(Layers {
+            track: track.link,
+            links,
+            live,
+        })
+    }
+
+    /// The highest encoding that is live and allowed; where nothing is live, the
+    /// choice stays.
+    fn choose(&mut self, now: Micros, subscription: u32, layers: &Layers) {
+        let Some(subscriber) = self.subscriptions[subscription as usize].as_deref_mut() else {
+            return;
+        };
+        if subscriber.track != layers.track || subscriber.is_paused() {
+            return;
+        }
+        let allowed = usize::from(subscriber.config.max_layer).min(layers.links.len() - 1);
+        let best = (0..=allowed).rev().find(|&layer| layers.live[layer]);
+        if let Some(best) = best {
+            subscriber.target = Some(layers.links[best]);
+        }
+        let waits = !subscriber.audio && !subscriber.is_settled();
+        // For a viewer that cannot be sent anything yet, no publisher is bothered.
+        let ready = self.transports[subscriber.transport as usize]
+            .as_deref()
+            .is_some_and(|transport| transport.is_ready());
+        match subscriber.target.filter(|_| waits && ready) {
+            Some(target) => {
+                subscriber.waiting = subscriber.waiting.or(Some(now));
+                self.want_keyframe(now, target);
             }
-            let allowed = usize::from(subscriber.config.max_layer).min(layers.len() - 1);
-            let best = (0..=allowed).rev().find(|&layer| live[layer]);
-            if let Some(best) = best {
-                subscriber.target = Some(layers[best]);
-            }
-            let waits = !subscriber.audio && !subscriber.is_settled();
-            match subscriber.target.filter(|_| waits) {
-                Some(target) => {
-                    subscriber.waiting = subscriber.waiting.or(Some(now));
-                    self.want_keyframe(now, target);
-                }
-                None => subscriber.waiting = None,
-            }
+            None => subscriber.waiting = None,
         }
     }
 

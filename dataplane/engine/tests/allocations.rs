@@ -1,5 +1,10 @@
 //! In steady state the engine allocates nothing: not for a packet, nor for what is due
 //! besides packets.
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "sequence numbers are the low half of indices"
+)]
+#![allow(unreachable_pub, reason = "shared by several test programs")]
 
 #[path = "engine/harness.rs"]
 #[allow(dead_code, reason = "shared with the scenarios")]

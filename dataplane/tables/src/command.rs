@@ -94,6 +94,7 @@ struct Pad([u8; 0]);
 impl CommandRing {
     /// An empty ring (for tests; in shared memory, zeros are one).
     #[cfg(any(test, loom))]
+    #[allow(clippy::new_without_default, reason = "for tests only")]
     pub fn new() -> Self {
         Self {
             tail: AtomicU64::new(0),

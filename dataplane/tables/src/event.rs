@@ -115,6 +115,7 @@ pub struct EventRing {
 impl EventRing {
     /// An empty ring (for tests; in shared memory, zeros are one).
     #[cfg(any(test, loom))]
+    #[allow(clippy::new_without_default, reason = "for tests only")]
     pub fn new() -> Self {
         Self {
             tail: AtomicU64::new(0),

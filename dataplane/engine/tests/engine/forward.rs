@@ -71,7 +71,7 @@ fn video_reaches_each_viewer_under_the_viewers_own_numbers() {
     assert_eq!(counters.key_frames_received.load(), 1);
     assert_eq!(world.all_drops(), []);
     assert!(
-        world.workers[0].out.sends.iter().any(|&count| count == 3),
+        world.workers[0].out.sends.contains(&3),
         "a picture is one send"
     );
 }
@@ -154,7 +154,8 @@ fn a_viewer_starts_and_resumes_at_a_keyframe_without_a_gap() {
     send(&mut world, false);
     let pause = |paused: bool| {
         move |config: &mut SubscriptionConfig| {
-            config.flags = SubscriptionConfig::NACK | u8::from(paused) * SubscriptionConfig::PAUSED;
+            config.flags =
+                SubscriptionConfig::NACK | (u8::from(paused) * SubscriptionConfig::PAUSED);
         }
     };
     world.edit::<ion_tables::Subscription>(sub, pause(true));

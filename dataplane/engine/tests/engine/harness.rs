@@ -285,11 +285,6 @@ impl Rtp {
         }
     }
 
-    pub fn marked(mut self) -> Self {
-        self.marker = true;
-        self
-    }
-
     pub fn with(mut self, kind: ExtensionKind, value: &[u8]) -> Self {
         self.extensions.push((kind, value.to_vec()));
         self
@@ -318,6 +313,9 @@ pub const V_RTX: u8 = 121;
 pub const V_OPUS: u8 = 109;
 pub const V_RED: u8 = 110;
 
+/// Whether a datagram gets lost.
+pub type Loss = dyn FnMut(&[u8]) -> bool;
+
 pub struct World {
     pub tables: Arc<Tables>,
     pub control: ControlTables,
@@ -327,7 +325,7 @@ pub struct World {
     pub config: EngineConfig,
     next: [u32; 4],
     /// Datagrams to clients that get lost: said by the function.
-    pub lose: Box<dyn FnMut(&[u8]) -> bool>,
+    pub lose: Box<Loss>,
 }
 
 impl World {

@@ -117,7 +117,7 @@ fn sender_reports_count_what_was_sent_and_say_who() {
     assert_eq!(last.octet_count, last.packet_count * 50);
     assert_eq!(
         last.ntp,
-        NTP_ZERO + (at / 1_000_000 << 32) + ((at % 1_000_000) << 32) / 1_000_000
+        NTP_ZERO + ((at / 1_000_000) << 32) + ((at % 1_000_000) << 32) / 1_000_000
     );
     for (_, compound) in &world.clients[viewer].rtcp {
         let named = Compound::iter(compound).any(|p| match p.unwrap() {
