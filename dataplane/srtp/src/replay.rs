@@ -264,6 +264,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         /// Against a set of all that was accepted.
         #[test]
         fn window_is_a_set_of_the_last(steps in prop::collection::vec(-1500i64..1500, 1..400), start in 0u64..3000) {

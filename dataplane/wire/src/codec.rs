@@ -117,6 +117,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn any_bytes(kind in 0u8..=10, payload in prop::collection::vec(any::<u8>(), 0..64)) {
             let kind = CodecKind::try_from(kind).unwrap();

@@ -238,6 +238,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100), first in 20u8..64) {
             let mut bytes = bytes;

@@ -256,6 +256,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn values_survive(min in 0u16..4096, max in 0u16..4096, byte: u8) {
             let (min, max) = (min.min(max), min.max(max));

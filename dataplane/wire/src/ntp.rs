@@ -94,6 +94,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn microseconds_survive(us in 0u64..4_000_000_000_000_000) {
             prop_assert_eq!(to_unix_us(from_unix_us(us)), us);

@@ -76,6 +76,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn extend_undoes_truncation(reference in 0x8000u64..u64::MAX - 0x8000, step in -0x7fffi64..=0x8000) {
             let value = reference.wrapping_add_signed(step);

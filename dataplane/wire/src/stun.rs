@@ -236,6 +236,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..120), cookie: bool) {
             if cookie && bytes.len() >= HEADER_LEN {

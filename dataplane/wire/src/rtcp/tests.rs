@@ -43,6 +43,8 @@ fn block() -> impl Strategy<Value = ReportBlock> {
 }
 
 proptest! {
+    #![proptest_config(crate::seeded())]
+
     #[test]
     fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Compound::check(&bytes);
