@@ -33,19 +33,21 @@ impl Engine {
         now: Micros,
         transport: u32,
         row: u32,
-        sequences: impl Iterator<Item = u16>,
+        mut sequences: impl Iterator<Item = u16>,
         out: &mut O,
     ) {
         let (mut asked, mut missed, mut suppressed, mut limited) = (0, 0, 0, 0_u64);
         let (mut sent, mut payload, mut bytes) = (0, 0, 0);
-        for sequence in sequences {
+        while let Some(sequence) = sequences.next() {
             asked += 1;
             let within = self.transports[transport as usize]
                 .as_deref_mut()
                 .is_some_and(|transport| transport.budget.take_nack(now));
             if !within {
-                // The rest of a storm is not even looked at.
-                limited += 1;
+                // The rest of a storm is counted, and not looked at.
+                let rest = sequences.by_ref().count() as u64;
+                asked += rest;
+                limited += 1 + rest;
                 break;
             }
             match self.send_again(now, row, sequence, out) {
