@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use crate::if_match::IfMatch;
-use crate::model::{ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
+use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
 
@@ -167,6 +167,13 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         room: RoomName,
     ) -> impl Future<Output = Option<Vec<ParticipantInfo>>> + Send;
+
+    /// Sessions of a room that ended in the last minutes, the oldest first. A backend that keeps no
+    /// such list shows none.
+    fn ended(&self, room: RoomName) -> impl Future<Output = Vec<EndedInfo>> + Send {
+        let _ = room;
+        std::future::ready(Vec::new())
+    }
 
     /// Tracks of a participant, `None` when it is not there.
     fn tracks(

@@ -39,6 +39,28 @@ pub struct RoomInfo {
 pub struct ParticipantList {
     /// Publishers and viewers that are not hidden.
     pub participants: Vec<ParticipantInfo>,
+    /// Sessions that ended in the last minutes, the oldest first: why somebody is not there.
+    pub ended: Vec<EndedInfo>,
+}
+
+/// A session that is no more.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EndedInfo {
+    /// The `sub` of its token.
+    pub identity: String,
+    /// Display name; may be empty.
+    pub name: String,
+    /// Publisher or viewer.
+    pub role: Role,
+    /// When the session began.
+    pub joined_at_s: u64,
+    /// When it ended.
+    pub ended_at_s: u64,
+    /// Why, as a stable word: the `cause` of the metric `ion_sessions_ended_total`.
+    pub cause: String,
+    /// Why, for people.
+    pub detail: String,
 }
 
 /// What a session is for.

@@ -83,11 +83,20 @@ async fn participants<B: Backend>(
     let room = exchange::room(&decoded(path)?)?;
     app.auth.inspector(&headers, &room)?;
     let (backend, name) = (Arc::clone(&app.backend), room.clone());
-    let found = app
-        .run(async move { backend.participants(name).await })
+    let (found, ended) = app
+        .run(async move {
+            let found = backend.participants(name.clone()).await;
+            (found, backend.ended(name).await)
+        })
         .await?;
-    let participants = found.ok_or_else(|| no_such_room(&room))?;
-    Ok(fresh(ParticipantList { participants }))
+    if found.is_none() && ended.is_empty() {
+        return Err(no_such_room(&room));
+    }
+    let participants = found.unwrap_or_default();
+    Ok(fresh(ParticipantList {
+        participants,
+        ended,
+    }))
 }
 
 async fn tracks<B: Backend>(

@@ -5,7 +5,7 @@ use crate::core::{Command, Reply};
 use crate::metrics::Metrics;
 use ion_api::backend::{Backend, Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
-use ion_api::model::{ParticipantInfo, RoomInfo, Status, TrackInfo};
+use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
 use ion_sdp::{SdpError, SdpFragment, SessionDescription};
@@ -105,6 +105,12 @@ impl Backend for Handle {
             .await
             .ok()
             .flatten()
+    }
+
+    async fn ended(&self, room: RoomName) -> Vec<EndedInfo> {
+        self.ask(|reply| Command::Ended(room, reply))
+            .await
+            .unwrap_or_default()
     }
 
     async fn tracks(&self, room: RoomName, identity: Identity) -> Option<Vec<TrackInfo>> {

@@ -20,7 +20,6 @@ mod restore;
 mod run;
 mod udp;
 
-pub use ended::EndedSession;
 pub use restore::StartError;
 pub use run::Dataplane;
 
@@ -31,11 +30,9 @@ use crate::rooms::{Key, Rooms};
 use crate::session::{EndCause, Output, Session};
 use crate::store::Store;
 use crate::throttle::Throttle;
-use ion_api::backend::{
-    Created, Participant, Patched, Play, PlayRequest, PublishRequest, SessionRef,
-};
+use ion_api::backend::{Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
-use ion_api::model::{ParticipantInfo, RoomInfo, Status, TrackInfo};
+use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
 use ion_dtls::Endpoint;
@@ -61,8 +58,8 @@ pub struct Config {
     pub loopback: Loopback,
     /// ICE time-outs.
     pub ice: Timeouts,
-    /// DTLS has to be done in this time from the first valid check.
-    pub handshake_timeout: Duration,
+    /// DTLS versions, SRTP profiles and time-out.
+    pub dtls: ion_dtls::Config,
 }
 
 impl Config {
@@ -73,7 +70,7 @@ impl Config {
             public_ips: Vec::new(),
             loopback: Loopback::Last,
             ice: Timeouts::default(),
-            handshake_timeout: Duration::from_secs(15),
+            dtls: ion_dtls::Config::default(),
         }
     }
 }
@@ -116,6 +113,8 @@ pub enum Command {
     Room(RoomName, Reply<Option<RoomInfo>>),
     /// A room's participants.
     Participants(RoomName, Reply<Option<Vec<ParticipantInfo>>>),
+    /// A room's sessions that ended lately.
+    Ended(RoomName, Reply<Vec<EndedInfo>>),
     /// A participant's tracks.
     Tracks(RoomName, Identity, Reply<Option<Vec<TrackInfo>>>),
     /// State of the server.
@@ -253,6 +252,7 @@ impl Core {
         self.release_rows(&session.record);
         self.delete_stored(session.id.as_str());
         let role = session.record.role();
+        self.metrics.dtls_filtered.inc_by(session.dtls_filtered());
         self.metrics
             .session_ended(role, cause, session.is_connected());
         if let Some(hidden) = self.throttles.sessions.allow(now) {
@@ -318,13 +318,4 @@ fn throttles() -> Throttles {
         sessions: Throttle::new(50, Duration::from_millis(200)),
         store: Throttle::new(3, Duration::from_secs(10)),
     }
-}
-
-/// What of a request's participant goes into a record.
-fn participant_parts(participant: &Participant) -> (Identity, String, bool) {
-    (
-        participant.identity.clone(),
-        participant.name.clone(),
-        participant.hidden,
-    )
 }

@@ -215,7 +215,15 @@ impl Metrics {
     /// A registry of all of it.
     pub fn registry(&self) -> Registry {
         let mut registry = Registry::with_prefix("ion");
-        let r = &mut registry;
+        self.add_sessions(&mut registry);
+        self.add_datagrams(&mut registry);
+        self.add_resources(&mut registry);
+        registry.register_collector(Box::new(Workers(Arc::clone(&self.tables))));
+        registry
+    }
+
+    fn add_sessions(&self, r: &mut Registry) {
+        add(r, "rooms", "Rooms that have a session", &self.rooms);
         add(r, "sessions", "Sessions that exist", &self.sessions);
         add(r, "sessions_created", "Sessions ever made", &self.created);
         add(
@@ -242,6 +250,9 @@ impl Metrics {
             "Sessions that ended before they were connected, by cause",
             &self.handshake_failures,
         );
+    }
+
+    fn add_datagrams(&self, r: &mut Registry) {
         add(
             r,
             "stun_ignored",
@@ -272,6 +283,9 @@ impl Metrics {
             "DTLS records that made no sense",
             &self.dtls_filtered,
         );
+    }
+
+    fn add_resources(&self, r: &mut Registry) {
         add(
             r,
             "requests_refused",
@@ -286,7 +300,6 @@ impl Metrics {
             "Rows without a session that were freed",
             &self.rows_swept,
         );
-        add(r, "rooms", "Rooms that have a session", &self.rooms);
         add(
             r,
             "events_lost",
@@ -299,8 +312,6 @@ impl Metrics {
             "Writes to the store that failed",
             &self.store_errors,
         );
-        registry.register_collector(Box::new(Workers(Arc::clone(&self.tables))));
-        registry
     }
 }
 
@@ -327,20 +338,14 @@ const COUNTERS: [(&str, &str, Reader); 11] = [
     ("worker_packets_received", "Datagrams received", |c| {
         &c.packets_received
     }),
-    (
-        "worker_bytes_received",
-        "UDP payload bytes received",
-        |c| &c.bytes_received,
-    ),
-    ("worker_packets_sent", "Datagrams sent", |c| {
-        &c.packets_sent
+    ("worker_bytes_received", "UDP payload bytes received", |c| {
+        &c.bytes_received
     }),
+    ("worker_packets_sent", "Datagrams sent", |c| &c.packets_sent),
     ("worker_bytes_sent", "UDP payload bytes sent", |c| {
         &c.bytes_sent
     }),
-    ("worker_sends", "Sends handed to the kernel", |c| {
-        &c.sends
-    }),
+    ("worker_sends", "Sends handed to the kernel", |c| &c.sends),
     (
         "worker_syscalls",
         "System calls of the worker's loop",
@@ -362,9 +367,7 @@ const COUNTERS: [(&str, &str, Reader); 11] = [
         "Datagrams that belonged to another worker",
         |c| &c.handed_over,
     ),
-    ("worker_rescans", "Scans of whole tables", |c| {
-        &c.rescans
-    }),
+    ("worker_rescans", "Scans of whole tables", |c| &c.rescans),
 ];
 
 const GAUGES: [(&str, &str, Reader); 3] = [
@@ -373,11 +376,9 @@ const GAUGES: [(&str, &str, Reader); 3] = [
         "Buffers of packet memory in use",
         |c| &c.buffers_used,
     ),
-    (
-        "worker_buffers_total",
-        "Buffers of packet memory",
-        |c| &c.buffers_total,
-    ),
+    ("worker_buffers_total", "Buffers of packet memory", |c| {
+        &c.buffers_total
+    }),
     ("worker_rows_torn", "Rows seen torn", |c| &c.rows_torn),
 ];
 
@@ -417,8 +418,7 @@ impl Collector for Workers {
         }
         let kind = ConstCounter::new(0_u64).metric_type();
         let help = "Packets dropped, by reason";
-        let mut family =
-            encoder.encode_descriptor("worker_drops", help, None::<&Unit>, kind)?;
+        let mut family = encoder.encode_descriptor("worker_drops", help, None::<&Unit>, kind)?;
         for (_, worker) in workers() {
             let Some(counters) = tables.worker_counters(worker) else {
                 continue;

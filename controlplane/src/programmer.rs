@@ -221,3 +221,116 @@ impl Programmer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ion_tables::command::Command;
+    use ion_tables::{Capacities, TrackConfig};
+
+    fn programmer() -> Programmer {
+        let capacities = Capacities {
+            transports: 2,
+            tracks: 3,
+            encodings: 1,
+            subscriptions: 1,
+        };
+        let tables = Tables::create(capacities, 2, 1, 0).unwrap();
+        Programmer::new(Arc::new(tables), Vec::new())
+    }
+
+    fn announced(programmer: &Programmer, worker: usize) -> Vec<u32> {
+        let ring = programmer.tables().commands(worker).unwrap();
+        let row = |command| match command {
+            Command::Changed(row) => row.row,
+            Command::Rescan => u32::MAX,
+        };
+        std::iter::from_fn(|| ring.take()).map(row).collect()
+    }
+
+    #[test]
+    fn rows_run_out_come_back_and_never_live_twice_alike() {
+        let mut programmer = programmer();
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            let links = [(); 3].map(|()| programmer.reserve::<Track>().unwrap());
+            assert_eq!(
+                programmer.reserve::<Track>(),
+                Err(TableFull(RowKind::Track))
+            );
+            assert_eq!(programmer.usage(RowKind::Track), (3, 3));
+            // One of them is never written, and yet its generation does not come again.
+            for link in &links[1..] {
+                programmer.write::<Track>(*link, &mut TrackConfig::default());
+            }
+            assert!(programmer.tables().follow::<Track>(links[1]).is_some());
+            for link in links {
+                programmer.release::<Track>(link);
+                programmer.release::<Track>(link);
+                assert!(programmer.tables().follow::<Track>(link).is_none(), "stale");
+            }
+            seen.extend(links);
+        }
+        assert_eq!(
+            programmer.usage(RowKind::Track),
+            (0, 3),
+            "released twice, counted once"
+        );
+        seen.sort_by_key(|link| (link.row, link.generation));
+        assert!(seen.windows(2).all(|two| two[0] != two[1]));
+    }
+
+    #[test]
+    fn what_stands_there_is_not_announced_again() {
+        let mut programmer = programmer();
+        let link = programmer.reserve::<Track>().unwrap();
+        let mut config = TrackConfig {
+            clock_rate: 90_000,
+            ..TrackConfig::default()
+        };
+        programmer.write::<Track>(link, &mut config);
+        programmer.write::<Track>(link, &mut config);
+        assert!(announced(&programmer, 0).is_empty(), "not before the flush");
+        programmer.flush();
+        programmer.write::<Track>(link, &mut config);
+        programmer.flush();
+        assert_eq!(announced(&programmer, 0), [link.row]);
+        assert_eq!(announced(&programmer, 1), [link.row]);
+        config.clock_rate = 48_000;
+        programmer.write::<Track>(link, &mut config);
+        programmer.flush();
+        assert_eq!(announced(&programmer, 1), [link.row]);
+    }
+
+    #[test]
+    fn adopted_rows_are_kept_and_the_others_swept() {
+        let mut before = programmer();
+        let links = [(); 2].map(|()| before.reserve::<Track>().unwrap());
+        for link in links {
+            before.write::<Track>(link, &mut TrackConfig::default());
+        }
+        let mut programmer = Programmer::new(Arc::clone(before.tables()), Vec::new());
+        let track = |row| (RowKind::Track, row);
+        assert!(
+            !programmer.adopt(&[track(links[0].row), track(99)]),
+            "no such row"
+        );
+        assert!(
+            !programmer.adopt(&[track(links[0].row), track(links[0].row)]),
+            "one row twice"
+        );
+        assert!(
+            programmer.adopt(&[track(links[0].row)]),
+            "the failures took nothing"
+        );
+        assert_eq!(programmer.sweep(), 1);
+        assert!(programmer.tables().follow::<Track>(links[0]).is_some());
+        assert!(programmer.tables().follow::<Track>(links[1]).is_none());
+        assert_eq!(programmer.usage(RowKind::Track), (1, 3));
+        let rows: Vec<u32> = (0..2)
+            .map(|_| programmer.reserve::<Track>().unwrap().row)
+            .collect();
+        assert!(!rows.contains(&links[0].row));
+        assert!(programmer.reserve::<Track>().is_err());
+    }
+}

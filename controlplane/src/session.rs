@@ -8,7 +8,7 @@ use ion_api::names::SessionId;
 use ion_dtls::{
     CloseReason, Connected, DtlsError, DtlsEvent, DtlsSession, Endpoint, Fingerprint, Role,
 };
-use ion_ice::{Agent, Credentials, Outcome, Pair, Reason};
+use ion_ice::{Agent, Credentials, Outcome, Pair, Reason, Timeouts};
 use ion_sdp::IceCredentials;
 use std::time::Instant;
 
@@ -200,6 +200,25 @@ impl Session {
     pub fn restart_ice(&mut self, now: Instant, local: Credentials, remote: IceCredentials) {
         self.agent.restart(now, local, None);
         self.remote_ice = Some(remote);
+    }
+
+    /// Gives the peer a whole consent period: it could not reach us through no fault of its own.
+    pub fn renew(&mut self, now: Instant, timeouts: Timeouts) {
+        if let Some(pair) = self.agent.selected() {
+            let local = self.agent.local().clone();
+            self.agent = Agent::resume(local, None, pair, now).with_timeouts(timeouts);
+        }
+    }
+
+    /// DTLS records and datagrams that made no sense and were dropped.
+    pub fn dtls_filtered(&self) -> u64 {
+        match &self.dtls {
+            Dtls::Running(dtls) => {
+                let counters = dtls.counters();
+                counters.records_filtered + counters.datagrams_dropped
+            }
+            Dtls::Idle | Dtls::Inherited => 0,
+        }
     }
 
     /// Takes a STUN packet.

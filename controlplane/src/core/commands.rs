@@ -1,6 +1,6 @@
 //! Publishing, trickling, restarting, ending.
 
-use super::{Command, Core, participant_parts, unix_seconds};
+use super::{Command, Core, unix_seconds};
 use crate::limits;
 use crate::programmer::TableFull;
 use crate::record::{Kind, Link, Media, Published, Record};
@@ -8,7 +8,7 @@ use crate::rooms::{Full, Input, Key, Track};
 use crate::session::{EndCause, Session};
 use ion_api::backend::{Created, Participant, Patched, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
-use ion_api::names::{RoomName, SessionId};
+use ion_api::names::{Identity, RoomName, SessionId};
 use ion_api::problem::Problem;
 use ion_ice::{Agent, Credentials};
 use ion_sdp::negotiate::Reject;
@@ -63,6 +63,7 @@ impl Core {
             Command::Participants(room, reply) => {
                 drop(reply.send(self.participant_infos(now, &room)));
             }
+            Command::Ended(room, reply) => drop(reply.send(self.ended.infos(now, &room))),
             Command::Tracks(room, identity, reply) => {
                 drop(reply.send(self.track_infos(&room, &identity)));
             }
@@ -211,45 +212,12 @@ impl Core {
         draft: Draft,
         room: &RoomName,
         participant: &Participant,
-        wanted: Option<ion_api::names::Identity>,
+        wanted: Option<Identity>,
         agreed: Agreed<'_>,
     ) -> Result<(Key, Created), Problem> {
         let key = self.key();
-        let (identity, name, hidden) = participant_parts(participant);
-        let Agreed {
-            sdp,
-            extensions,
-            remote,
-            media,
-        } = agreed;
-        let first = sdp.media.iter().find(|media| !media.candidates.is_empty());
-        let mut record = Record {
-            id: draft.id.as_str().to_owned(),
-            ordinal: key.0,
-            room: room.clone(),
-            identity,
-            name,
-            hidden,
-            wanted,
-            joined_at_s: unix_seconds(),
-            etag: draft.etag,
-            fingerprints: Vec::new(),
-            is_dtls_client: false,
-            dtls_version: None,
-            extensions: extension_pairs(extensions),
-            is_rtcp_reduced: sdp.media.iter().any(|media| media.rtcp_rsize),
-            first_mid: first
-                .and_then(|m| m.mid.as_ref())
-                .map(|mid| mid.as_str().to_owned()),
-            first_kind: first.map_or(Kind::Audio, |media| Kind::of(&media.kind)),
-            cname: draft.local.cname,
-            feedback_ssrc: draft.feedback_ssrc,
-            row: Link::default(),
-            media,
-        };
-        if let Some(remote) = remote {
-            take_remote(&mut record, remote);
-        }
+        let (sdp, remote) = (agreed.sdp, agreed.remote);
+        let mut record = record_of(key, &draft, room, participant, wanted, agreed);
         self.reserve_rows(&mut record)
             .map_err(|full| self.table_full(full))?;
         let mut timeouts = self.config.ice;
@@ -383,6 +351,46 @@ impl Core {
             etag,
         })
     }
+}
+
+fn record_of(
+    key: Key,
+    draft: &Draft,
+    room: &RoomName,
+    participant: &Participant,
+    wanted: Option<Identity>,
+    agreed: Agreed<'_>,
+) -> Record {
+    let media = &agreed.sdp.media;
+    let first = media.iter().find(|media| !media.candidates.is_empty());
+    let mut record = Record {
+        id: draft.id.as_str().to_owned(),
+        ordinal: key.0,
+        room: room.clone(),
+        identity: participant.identity.clone(),
+        name: participant.name.clone(),
+        hidden: participant.hidden,
+        wanted,
+        joined_at_s: unix_seconds(),
+        etag: draft.etag.clone(),
+        fingerprints: Vec::new(),
+        is_dtls_client: false,
+        dtls_version: None,
+        extensions: extension_pairs(agreed.extensions),
+        is_rtcp_reduced: media.iter().any(|media| media.rtcp_rsize),
+        first_mid: first
+            .and_then(|media| media.mid.as_ref())
+            .map(|mid| mid.as_str().to_owned()),
+        first_kind: first.map_or(Kind::Audio, |media| Kind::of(&media.kind)),
+        cname: draft.local.cname.clone(),
+        feedback_ssrc: draft.feedback_ssrc,
+        row: Link::default(),
+        media: agreed.media,
+    };
+    if let Some(remote) = agreed.remote {
+        take_remote(&mut record, remote);
+    }
+    record
 }
 
 /// What rooms know of a published track.

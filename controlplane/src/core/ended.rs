@@ -1,29 +1,18 @@
 //! Sessions that ended lately, with the reason: shown in the API for a while.
 
+use super::unix_seconds;
 use crate::limits;
 use crate::session::{EndCause, Session};
-use ion_api::model::Role;
-use ion_api::names::{Identity, RoomName};
+use ion_api::model::EndedInfo;
+use ion_api::names::RoomName;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// A session that is no more.
-#[derive(Debug, Clone)]
-pub struct EndedSession {
-    /// Its room.
-    pub room: RoomName,
-    /// Who it was.
-    pub identity: Identity,
-    /// Display name.
-    pub name: String,
-    /// Publisher or viewer.
-    pub role: Role,
-    /// When it began, seconds since the UNIX epoch.
-    pub joined_at_s: u64,
-    /// When it ended.
-    pub ended_at: Instant,
-    /// Why.
-    pub cause: EndCause,
+#[derive(Debug)]
+struct EndedSession {
+    room: RoomName,
+    at: Instant,
+    info: EndedInfo,
 }
 
 /// The list, oldest first.
@@ -44,34 +33,42 @@ impl Ended {
         if self.0.len() >= limits::ENDED {
             self.0.pop_front();
         }
-        self.0.push_back(EndedSession {
-            room: record.room.clone(),
-            identity: record.identity.clone(),
+        let info = EndedInfo {
+            identity: record.identity.as_str().to_owned(),
             name: record.name.clone(),
             role: record.role(),
             joined_at_s: record.joined_at_s,
-            ended_at: now,
-            cause: cause.clone(),
+            ended_at_s: unix_seconds(),
+            cause: cause.name().to_owned(),
+            detail: cause.text(),
+        };
+        self.0.push_back(EndedSession {
+            room: record.room.clone(),
+            at: now,
+            info,
         });
     }
 
     /// Those of a room.
-    pub(super) fn of<'a>(
+    pub(super) fn infos(&self, now: Instant, room: &RoomName) -> Vec<EndedInfo> {
+        self.of(now, room).map(|ended| ended.info.clone()).collect()
+    }
+
+    fn of<'a>(
         &'a self,
         now: Instant,
         room: &'a RoomName,
     ) -> impl Iterator<Item = &'a EndedSession> {
         let fresh = move |ended: &&EndedSession| {
-            ended.room == *room && now.saturating_duration_since(ended.ended_at) < limits::ENDED_FOR
+            ended.room == *room && now.saturating_duration_since(ended.at) < limits::ENDED_FOR
         };
         self.0.iter().filter(fresh)
     }
 
     /// Drops those whose time is over.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let old = |ended: &EndedSession| {
-            now.saturating_duration_since(ended.ended_at) >= limits::ENDED_FOR
-        };
+        let old =
+            |ended: &EndedSession| now.saturating_duration_since(ended.at) >= limits::ENDED_FOR;
         while self.0.front().is_some_and(old) {
             self.0.pop_front();
         }

@@ -72,23 +72,17 @@ impl Core {
         room: &RoomName,
     ) -> Option<Vec<ParticipantInfo>> {
         let sessions = self.of_room(room);
-        let ended: Vec<ParticipantInfo> = self.ended_infos(now, room);
-        if sessions.is_empty() && ended.is_empty() {
+        if sessions.is_empty() {
             return None;
         }
         let shown = sessions
-            .into_iter()
+            .iter()
             .filter(|(_, session)| !session.record.hidden);
         Some(
             shown
                 .map(|(_, session)| self.participant_info(now, session))
-                .chain(ended)
                 .collect(),
         )
-    }
-
-    fn ended_infos(&self, _now: Instant, _room: &RoomName) -> Vec<ParticipantInfo> {
-        Vec::new()
     }
 
     fn participant_info(&self, now: Instant, session: &Session) -> ParticipantInfo {

@@ -1,6 +1,8 @@
 //! Playing: WHEP, the counter-offer, and its answer.
 
-use super::commands::{Agreed, extension_pairs, no_such_session, rejected, ssrc, take_remote};
+use super::commands::{
+    Agreed, Draft, extension_pairs, no_such_session, rejected, ssrc, take_remote,
+};
 use super::{Core, Key};
 use crate::limits;
 use crate::record::{Media, Played, Published};
@@ -64,33 +66,33 @@ impl Core {
                 self.enter_viewer(now, key, Some(source));
                 Ok(Play::Answer(created))
             }
-            Err(Reject::NotAcceptable(_)) => {
-                let offer = ion_sdp::whep::offer(&draft.local, &sources);
-                let agreed = Agreed {
-                    sdp: &offer,
-                    extensions: &ExtensionMap::default(),
-                    remote: None,
-                    media: Media::Offered {
-                        sdp: offer.to_string(),
-                    },
-                };
-                let wanted = request.publisher.clone();
-                let (_, created) = self.create(
-                    now,
-                    draft,
-                    &request.room,
-                    &request.participant,
-                    wanted,
-                    agreed,
-                )?;
-                let valid_until = SystemTime::now().checked_add(limits::ANSWER_TIMEOUT);
-                Ok(Play::CounterOffer {
-                    created,
-                    valid_until,
-                })
-            }
+            Err(Reject::NotAcceptable(_)) => self.counter_offer(now, request, draft, &sources),
             Err(reject) => Err(rejected(reject)),
         }
+    }
+
+    /// Nothing that is published fits into the offer: offers all of it instead.
+    fn counter_offer(
+        &mut self,
+        now: Instant,
+        request: &PlayRequest,
+        draft: Draft,
+        sources: &[SourceTrack],
+    ) -> Result<Play, Problem> {
+        let offer = ion_sdp::whep::offer(&draft.local, sources);
+        let sdp = offer.to_string();
+        let agreed = Agreed {
+            sdp: &offer,
+            extensions: &ExtensionMap::default(),
+            remote: None,
+            media: Media::Offered { sdp },
+        };
+        let (room, wanted) = (&request.room, request.publisher.clone());
+        let (_, created) = self.create(now, draft, room, &request.participant, wanted, agreed)?;
+        Ok(Play::CounterOffer {
+            created,
+            valid_until: SystemTime::now().checked_add(limits::ANSWER_TIMEOUT),
+        })
     }
 
     /// Lets a viewer that has negotiated into its room.

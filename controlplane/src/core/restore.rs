@@ -136,12 +136,7 @@ impl Core {
         let tables = Arc::new(tables);
         let epoch = tables.header().epoch();
         store.keep_only(epoch)?;
-        let handshake_timeout = config.handshake_timeout;
-        let dtls = ion_dtls::Config {
-            handshake_timeout,
-            ..ion_dtls::Config::default()
-        };
-        let endpoint = Endpoint::new(identity(&store, epoch)?, dtls)?;
+        let endpoint = Endpoint::new(identity(&store, epoch)?, config.dtls.clone())?;
         let dataplane = Dataplane::new(sockets, event_doorbell, link)?;
         let media = dataplane.locals();
         metrics.set_tables(Some(Arc::clone(&tables)));
@@ -422,7 +417,7 @@ impl Core {
         let keys: Vec<Key> = self.sessions.keys().copied().collect();
         let mut lost = Vec::new();
         for key in keys {
-            if !self.carry_session(key, &old, &fresh) {
+            if !self.carry_session(now, key, &old, &fresh) {
                 lost.push(key);
             }
         }
@@ -439,12 +434,13 @@ impl Core {
         Ok(())
     }
 
-    fn carry_session(&mut self, key: Key, old: &Tables, fresh: &Tables) -> bool {
+    fn carry_session(&mut self, now: Instant, key: Key, old: &Tables, fresh: &Tables) -> bool {
         let Some(session) = self.sessions.get_mut(&key) else {
             return false;
         };
         let workers = u16::try_from(fresh.workers()).unwrap_or(u16::MAX).max(1);
         session.worker %= workers;
+        session.renew(now, self.config.ice);
         let (worker, record) = (session.worker, session.record.clone());
         if !self.adopt(&record) {
             return false;

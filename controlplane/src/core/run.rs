@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -23,7 +24,7 @@ pub struct Dataplane {
     /// Readable when the dataplane is gone.
     gone: UnixStream,
     _event_doorbell: OwnedFd,
-    _link: DataplaneLink,
+    link: DataplaneLink,
 }
 
 impl Dataplane {
@@ -40,8 +41,18 @@ impl Dataplane {
             sockets: Sockets::new(sockets)?,
             gone: UnixStream::from_std(gone)?,
             _event_doorbell: event_doorbell,
-            _link: link,
+            link,
         })
+    }
+
+    /// Whether it is really gone; a wake-up alone is no proof.
+    fn is_gone(&self) -> bool {
+        let is_closed = self.link.is_closed();
+        if !is_closed {
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = self.gone.try_io(Interest::READABLE, nothing);
+        }
+        is_closed
     }
 
     pub(super) fn locals(&self) -> Vec<SocketAddr> {
@@ -291,6 +302,9 @@ impl Core {
     }
 
     fn dataplane_gone(&mut self) {
+        if !self.dataplane.as_ref().is_some_and(Dataplane::is_gone) {
+            return;
+        }
         // The sockets are closed at once: a new dataplane must not share the port with them.
         self.dataplane = None;
         self.ready.store(false, Ordering::Relaxed);

@@ -96,6 +96,13 @@ impl Sockets {
             };
             let local = socket.local;
             for (meta, slot) in metas.iter().take(count).zip(&self.memory) {
+                if meta.len == 0 {
+                    // It has no chunks, and is to be counted all the same.
+                    received.push(Received {
+                        pair: pair(local, meta),
+                        bytes: Vec::new(),
+                    });
+                }
                 for bytes in slot[..meta.len.min(SLOT_BYTES)].chunks(meta.stride.max(1)) {
                     if bytes.len() > limits::DATAGRAM_BYTES {
                         too_long += 1;
