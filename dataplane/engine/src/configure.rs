@@ -393,6 +393,10 @@ impl Engine {
         {
             subscriber.resume(encoding, state.ssrc, next_position(&state));
         }
+        // Before anything is sent: what another life of this SSRC has used must not be
+        // forgotten with this engine.
+        let state = *subscriber.snapshot();
+        self.tables.store::<SubscriptionRow>(row, &state);
         self.subscriptions[row as usize] = Some(Box::new(subscriber));
     }
 

@@ -4,6 +4,7 @@ use crate::harness::*;
 use ion_engine::limits;
 use ion_tables::{
     EncodingConfig, EventKind, EventReader, ExtensionKind, Subscription, SubscriptionConfig, Text,
+    Transport, TransportSecrets,
 };
 
 #[test]
@@ -45,6 +46,56 @@ fn requests_of_many_viewers_are_one() {
         world.encoding_counters(track).plis_sent.load(),
         plis.len() as u64
     );
+}
+
+#[test]
+fn nobody_is_bothered_for_a_viewer_that_has_no_keys_yet() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let viewer = world.client(0, true);
+    let row = world.clients[viewer].row.row;
+    let secrets = world.tables.secrets(row).unwrap().read().unwrap();
+    world.free::<Transport>(row);
+    let again = world.client(0, true);
+    let row = world.clients[again].row.row;
+    let ready = world.tables.secrets(row).unwrap().read().unwrap();
+    let unkeyed = TransportSecrets {
+        keyed: 0,
+        ..secrets
+    };
+    world.control.write_secrets(row, &unkeyed);
+    world.edit::<Transport>(row, |t| t.head.generation += 1);
+    world.clients[again].row.generation += 1;
+    let track = world.video(publisher);
+    let sub = world.subscribe(again, track);
+    let mut index = 0;
+    let mut send = |world: &mut World, keyframe| {
+        index += 1;
+        let packet = Rtp::new(10, VP8, index, 0, &vp8(keyframe, index));
+        world.send(publisher, &packet.with(ExtensionKind::Mid, b"1"));
+        world.advance(100_000);
+    };
+    for _ in 0..30 {
+        send(&mut world, false);
+    }
+    assert_eq!(world.plis(publisher), []);
+    let generation = world.clients[again].row.generation;
+    world.control.write_secrets(
+        row,
+        &TransportSecrets {
+            generation,
+            ..ready
+        },
+    );
+    world.edit::<Transport>(row, |_| ());
+    world.advance(10_000);
+    assert_eq!(
+        world.plis(publisher).len(),
+        1,
+        "as soon as it can be sent to"
+    );
+    send(&mut world, true);
+    assert_eq!(world.clients[again].of(media_ssrc(sub)).len(), 1);
 }
 
 #[test]

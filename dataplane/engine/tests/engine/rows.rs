@@ -222,6 +222,27 @@ fn an_ssrc_used_again_goes_on_where_it_was() {
 }
 
 #[test]
+fn an_ssrc_given_on_just_before_all_dies_goes_on_too() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let viewer = world.client(0, true);
+    let track = world.video(publisher);
+    let sub = world.subscribe(viewer, track);
+    for index in 1..10 {
+        world.send(publisher, &packet(10, index, index == 1));
+    }
+    // Another life of the row, which has sent nothing yet.
+    world.edit::<Subscription>(sub, |s| s.head.generation += 1);
+    world.start_workers(1);
+    for index in 10..20 {
+        world.send(publisher, &packet(10, index, index == 10));
+    }
+    let got = world.clients[viewer].of(media_ssrc(sub));
+    assert_eq!(got.len(), 19);
+    assert!(got.windows(2).all(|w| w[1].index == w[0].index + 1));
+}
+
+#[test]
 fn all_dies_and_goes_on_from_the_stored_state() {
     for quiet in [false, true] {
         let mut world = World::new(2);

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use ion_engine::{Micros, PeerMessage};
-use ion_tables::{Address, DropReason, ExtensionKind, Subscription};
+use ion_tables::{Address, DropReason, EventKind, EventReader, ExtensionKind, Subscription};
 use std::net::SocketAddr;
 
 fn packet(index: u64) -> Rtp {
@@ -96,6 +96,13 @@ fn a_full_ring_is_counted_and_hurts_the_other_worker_only() {
     assert_eq!(world.clients[near].of(media_ssrc(a)).len(), 50);
     assert_eq!(world.clients[far].of(media_ssrc(b)).len(), 10);
     assert_eq!(world.drops(0, DropReason::PeerRingFull), 40);
+    let mut reader = EventReader::default();
+    let ring = world.tables.events(0).unwrap();
+    let told = std::iter::from_fn(|| reader.take(ring))
+        .filter(|event| event.kind == EventKind::WorkerTrouble)
+        .map(|event| event.value)
+        .collect::<Vec<_>>();
+    assert_eq!(told, [DropReason::PeerRingFull as u64]);
 }
 
 #[test]
