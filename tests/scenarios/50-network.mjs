@@ -41,6 +41,11 @@ const estimate = {
   },
 };
 
+/**
+ * A viewer whose retransmission is lost too asks again after the round-trip time, which a Chromium that only receives does not
+ * know and takes for 100 ms.
+ */
+const ASKED_AGAIN_MS = 100;
 /** Share of retransmissions that a stall of a busy machine may make the viewer ask for twice. */
 const USELESS_SHARE = 0.02;
 
@@ -66,8 +71,6 @@ const lossy = (percent, { mostFreezeMs, both = false }) => ({
       warmUpFrames: 90,
     });
     noteTransport(t, 'viewer', figures.after.transport);
-    const { longestFreezeMs } = figures.gaps;
-    t.check(longestFreezeMs <= mostFreezeMs, `a freeze of ${Math.round(longestFreezeMs)} ms`);
     const { ssrc, rtxSsrc, nackCount, retransmittedPacketsReceived } = figures.after;
     t.figure('NACKs', nackCount);
     t.figure('RTX received', retransmittedPacketsReceived);
@@ -83,6 +86,9 @@ const lossy = (percent, { mostFreezeMs, both = false }) => ({
     t.figure('RTX useless', useless);
     t.check(media.lost > 0, 'the network lost nothing: there was nothing to measure');
     t.check(ab.longest <= 1514, `a packet of ${ab.longest} bytes was sent`);
+    const { longestFreezeMs } = figures.gaps;
+    const most = rtx.lost === 0 ? mostFreezeMs : mostFreezeMs + ASKED_AGAIN_MS;
+    t.check(longestFreezeMs <= most, `a freeze of ${Math.round(longestFreezeMs)} ms, ${rtx.lost} retransmissions having been lost`);
     t.check(useless <= Math.ceil(rtx.packets * USELESS_SHARE), `${useless} retransmissions were useless`);
   },
 });
