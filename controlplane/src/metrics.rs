@@ -392,7 +392,7 @@ impl Collector for Workers {
         let Some(tables) = tables else { return Ok(()) };
         let workers = || {
             let label = |worker: usize| [("worker".to_owned(), worker.to_string())];
-            (0..tables.workers()).filter_map(move |w| Some((label(w), w)))
+            (0..tables.workers()).map(move |w| (label(w), w))
         };
         for (name, help, read) in COUNTERS {
             let kind = ConstCounter::new(0_u64).metric_type();

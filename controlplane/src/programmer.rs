@@ -10,7 +10,7 @@ use ion_tables::{
     Subscription, Tables, Track, Transport, TransportSecrets,
 };
 use rustix::fd::OwnedFd;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use zerocopy::IntoBytes;
 
@@ -159,9 +159,11 @@ impl Programmer {
     /// Frees every live or torn row that nobody has adopted. Returns how many there were.
     pub fn sweep(&mut self) -> usize {
         for free in &mut self.free {
-            let is_free = &free.is_free;
-            free.rows
-                .retain(|&row| is_free.get(row as usize) == Some(&true));
+            // Anew: a row that was adopted and released meanwhile stands there twice.
+            let is_free = (0..).zip(&free.is_free);
+            free.rows = is_free
+                .filter_map(|(row, free)| free.then_some(row))
+                .collect();
         }
         self.sweep_table::<Subscription>()
             + self.sweep_table::<Encoding>()
@@ -186,9 +188,13 @@ impl Programmer {
         freed
     }
 
-    /// Announces what was written and released, and wakes the workers that sleep.
+    /// Announces what was written and released, each row once, and wakes the workers that
+    /// sleep.
     pub fn flush(&mut self) {
         let mut asleep = 0_u64;
+        let mut seen = HashSet::new();
+        self.pending
+            .retain(|row| seen.insert((slot(row.kind), row.row)));
         for row in self.pending.drain(..) {
             self.control
                 .announce(row, |worker| asleep |= 1 << (worker % 64));
@@ -300,6 +306,39 @@ mod tests {
         programmer.write::<Track>(link, &mut config);
         programmer.flush();
         assert_eq!(announced(&programmer, 1), [link.row]);
+    }
+
+    #[test]
+    fn a_row_written_twice_is_announced_once() {
+        let mut programmer = programmer();
+        let link = programmer.reserve::<Track>().unwrap();
+        for clock_rate in [90_000, 48_000, 90_000] {
+            let mut config = TrackConfig {
+                clock_rate,
+                ..TrackConfig::default()
+            };
+            programmer.write::<Track>(link, &mut config);
+        }
+        programmer.flush();
+        assert_eq!(announced(&programmer, 0), [link.row]);
+    }
+
+    #[test]
+    fn a_row_adopted_and_released_is_free_once() {
+        let mut before = programmer();
+        let link = before.reserve::<Track>().unwrap();
+        before.write::<Track>(link, &mut TrackConfig::default());
+        let mut programmer = Programmer::new(Arc::clone(before.tables()), Vec::new());
+        assert!(programmer.adopt(&[(RowKind::Track, link.row)]));
+        programmer.release::<Track>(link);
+        programmer.sweep();
+        assert_eq!(programmer.usage(RowKind::Track), (0, 3));
+        let mut rows = Vec::new();
+        while let Ok(link) = programmer.reserve::<Track>() {
+            rows.push(link.row);
+        }
+        rows.sort_unstable();
+        assert_eq!(rows, [0, 1, 2]);
     }
 
     #[test]

@@ -6,12 +6,16 @@
 //! it, and the records are of no use.
 
 use crate::record::Record;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ffi, params};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// File name in the state directory.
 pub const FILE: &str = "ion.db";
+
+/// How long a write waits for another process that has the file locked.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -94,6 +98,16 @@ impl Store {
         db.pragma_update(None, "synchronous", "OFF")
             .map_err(sqlite)?;
         db.execute_batch(SCHEMA).map_err(sqlite)?;
+        // The header says nothing about the pages behind it.
+        let found: String = db
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(sqlite)?;
+        if found != "ok" {
+            let code = ffi::Error::new(ffi::SQLITE_CORRUPT);
+            return Err(sqlite(rusqlite::Error::SqliteFailure(code, Some(found))));
+        }
+        // Whoever else has it open must not hold up media for longer.
+        db.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
         Ok(Self {
             db,
             path: path.to_owned(),
@@ -145,14 +159,17 @@ impl Store {
             let mut select = self
                 .db
                 .prepare("SELECT record FROM sessions WHERE epoch = ?1")?;
-            let rows =
-                select.query_map(params![epoch.cast_signed()], |row| row.get::<_, String>(0))?;
-            rows.collect::<Result<Vec<String>, _>>()
+            // As bytes: one record that is no text must not cost the others.
+            let rows = select.query_map(params![epoch.cast_signed()], |row| {
+                let record = row.get_ref(0)?.as_bytes();
+                Ok(record.map(<[u8]>::to_vec).unwrap_or_default())
+            })?;
+            rows.collect::<Result<Vec<Vec<u8>>, _>>()
         };
         let texts = read().map_err(self.error())?;
         let mut records: Vec<Record> = texts
             .iter()
-            .filter_map(|text| serde_json::from_str(text).ok())
+            .filter_map(|text| serde_json::from_slice(text).ok())
             .collect();
         records.sort_by_key(|record| record.ordinal);
         Ok(records)
@@ -219,4 +236,47 @@ fn is_corrupt(error: &rusqlite::Error) -> bool {
         error.sqlite_error_code(),
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek, SeekFrom, Write};
+
+    #[test]
+    fn a_file_with_broken_pages_is_moved_aside() {
+        let dir = std::env::temp_dir().join(format!("ion-store-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (store, was_broken) = Store::open(&dir).unwrap();
+        assert!(!was_broken);
+        store.put_meta("certificate", &[7; 20_000]).unwrap();
+        let (id, text) = ("id", "{}");
+        store
+            .db
+            .execute(
+                "INSERT INTO sessions (id, epoch, record) VALUES (?1, 1, ?2)",
+                params![id, text],
+            )
+            .unwrap();
+        store
+            .db
+            .pragma_update(None, "wal_checkpoint", "TRUNCATE")
+            .unwrap();
+        drop(store);
+        let path = dir.join(FILE);
+        let length = std::fs::metadata(&path).unwrap().len();
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // The first page holds header and schema; it stays.
+        file.seek(SeekFrom::Start(4_096)).unwrap();
+        let rest = usize::try_from(length - 4_096).unwrap();
+        file.write_all(&vec![0x5a; rest]).unwrap();
+        drop(file);
+        let (store, was_broken) = Store::open(&dir).unwrap();
+        assert!(was_broken);
+        store.keep_only(1).unwrap();
+        assert_eq!(store.sessions(1).unwrap(), []);
+        assert!(dir.join(format!("{FILE}.broken")).exists());
+        drop(store);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -40,7 +40,7 @@ impl Rates {
             return;
         }
         // A counter that went back belongs to a new life of the row, or of the dataplane.
-        let grown = bytes.checked_sub(rate.bytes).unwrap_or(0);
+        let grown = bytes.saturating_sub(rate.bytes);
         let bps = grown.saturating_mul(8_000) / elapsed_ms;
         let mean = (rate.bps * (WEIGHT - 1) + bps) / WEIGHT;
         *rate = Rate {

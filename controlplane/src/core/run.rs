@@ -316,7 +316,10 @@ impl Core {
         let Some(attempt) = &mut self.reattaching else {
             let path = self.config.state_dir.join("dataplane.sock");
             let (done, attempt) = oneshot::channel();
-            tokio::task::spawn_blocking(move || done.send(ion_tables::attach::attach(&path)));
+            tokio::task::spawn_blocking(move || {
+                // Nobody waits any more when the core has stopped.
+                let _ = done.send(ion_tables::attach::attach(&path));
+            });
             self.reattaching = Some(attempt);
             return;
         };
