@@ -12,6 +12,7 @@ use crate::mapping::{MapError, Tables};
 use crate::{ABI_VERSION, header};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -19,6 +20,7 @@ use rustix::net::{
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// UDP sockets handed over at most: one for each address of the media port.
@@ -51,6 +53,9 @@ struct Reply {
     sockets: u32,
     reserved: u32,
 }
+
+/// How long the control plane waits for the answer.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
 
 const ACCEPTED: u32 = 1;
 const REFUSED_VERSION: u32 = 2;
@@ -272,12 +277,7 @@ fn seqpacket(path: &Path) -> Result<OwnedFd, AttachError> {
 
 fn receive_hello(socket: &OwnedFd) -> Option<Hello> {
     // A visitor that says nothing must not hold up the dataplane's main thread.
-    let timeout = Some(std::time::Duration::from_secs(1));
-    let _ = rustix::net::sockopt::set_socket_timeout(
-        socket,
-        rustix::net::sockopt::Timeout::Recv,
-        timeout,
-    );
+    let _ = set_socket_timeout(socket, Timeout::Recv, Some(Duration::from_secs(1)));
     let mut bytes = [0_u8; size_of::<Hello>()];
     let (_, length) = rustix::net::recv(socket, &mut bytes, RecvFlags::empty()).ok()?;
     let hello = Hello::read_from_bytes(bytes.get(..length)?).ok()?;
@@ -330,9 +330,15 @@ impl DataplaneLink {
 ///
 /// # Errors
 /// [`AttachError::NoDataplane`], [`AttachError::ControlRuns`],
-/// [`AttachError::Map`] when the two are of different builds.
+/// [`AttachError::Map`] when the two are of different builds,
+/// [`AttachError::Os`] when no answer comes within two seconds.
 pub fn attach(path: &Path) -> Result<Attached, AttachError> {
     let socket = seqpacket(path)?;
+    // A dataplane that hangs must not hang us: sending covers a full queue of visitors.
+    for timeout in [Timeout::Send, Timeout::Recv] {
+        set_socket_timeout(&socket, timeout, Some(REPLY_TIMEOUT))
+            .map_err(os("setting the time-out of", path))?;
+    }
     let address = SocketAddrUnix::new(path).map_err(os("naming", path))?;
     rustix::net::connect(&socket, &address).map_err(|error| match error {
         Errno::NOENT | Errno::CONNREFUSED => AttachError::NoDataplane {
