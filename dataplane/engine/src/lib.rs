@@ -4,6 +4,19 @@
 //! messages of other workers and time go in; datagrams in a [`TransmitBatch`] and
 //! messages to other workers come out. It knows rows, packets and time; no
 //! sockets, threads, clocks, rooms or SDP.
+//!
+//! Invariants:
+//! - **One index, one content.** No SRTP index is sealed under the same SSRC and keys
+//!   for two contents, whatever is lost, late, switched, resumed or asked for again.
+//! - **State before wire.** That an index is used is in shared memory before a
+//!   datagram with it can reach the kernel, so that a successor begins beyond it.
+//! - **Authentic first.** What a packet says makes or changes nothing before its tag
+//!   was found good; what an authentic one can cost is bounded in [`limits`].
+//! - **Nothing per packet** is allocated, locked, logged or asked of the system. The
+//!   rows, and packet memory as it grows, are allocated for between batches.
+//! - **Nothing disappears uncounted**, and no packet of packet memory is ever lost:
+//!   its pool keeps a reference to each.
+//! - **A gap is a loss.** Viewers' sequence numbers skip only what is missing.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 

@@ -69,8 +69,11 @@ pub const VIEWER_PERIOD_US: u64 = 100_000;
 pub const RTX_CREDIT_MAX: u64 = 512 * 1_024;
 /// Bytes of retransmission for one viewer that every period adds.
 pub const RTX_CREDIT_PERIOD: u64 = 32 * 1_024;
-/// A packet is not sent again to a viewer sooner than this, microseconds, or than its round trip.
+/// A packet is not sent again to a viewer within half its round trip: at least this,
+/// microseconds, ...
 pub const RTX_REPEAT_MIN_US: u64 = 25_000;
+/// ... and at most this.
+pub const RTX_REPEAT_MAX_US: u64 = 250_000;
 /// A publisher's sender reports of one stream are not taken sooner one after the other, microseconds.
 pub const SENDER_REPORT_MIN_US: u64 = 20_000;
 /// Retransmissions that are remembered to suppress repeats; a power of two.

@@ -1,4 +1,4 @@
-use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MIN_US, SEND_WINDOW};
+use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
 use crate::time::Micros;
 use crate::window::{Seen, Window};
@@ -343,7 +343,9 @@ impl Subscriber {
         )]
         let (key, now_ms) = (index as u32, (now.0 / 1_000) as u32);
         let slot = &mut self.repeats[key as usize % RTX_REMEMBERED];
-        let wait = self.rtt_us.clamp(RTX_REPEAT_MIN_US, 10 * RTX_REPEAT_MIN_US) / 1_000;
+        // A viewer that asks again after a whole round trip, by its own and maybe shorter
+        // measure, has lost the retransmission too.
+        let wait = (self.rtt_us / 2).clamp(RTX_REPEAT_MIN_US, RTX_REPEAT_MAX_US) / 1_000;
         if slot.1 != 0 && slot.0 == key && u64::from(now_ms.wrapping_sub(slot.1)) < wait {
             return true;
         }
