@@ -244,16 +244,19 @@ fn an_ssrc_given_on_just_before_all_dies_goes_on_too() {
 
 #[test]
 fn all_dies_and_goes_on_from_the_stored_state() {
-    for quiet in [false, true] {
+    for (quiet, earlier, first) in [
+        (false, 500, 65_500),
+        (true, 500, 65_500),
+        (false, 30_000, 100),
+    ] {
         let mut world = World::new(2);
         let publisher = world.client(0, false);
         let viewers = [world.client(0, true), world.client(1, true)];
         let track = world.video(publisher);
         let subs = viewers.map(|viewer| world.subscribe(viewer, track));
-        let first = 65_500;
         // Padding and a second SSRC make places differ from sequence numbers.
         for index in 0..20 {
-            world.send(publisher, &packet(9, 500 + index, index == 0));
+            world.send(publisher, &packet(9, earlier + index, index == 0));
             world.advance(33_000);
         }
         for index in 0..50 {
