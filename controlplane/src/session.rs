@@ -3,7 +3,8 @@
 //! Sans-IO: datagrams and time go in, datagrams and [`SessionEvent`]s come out. DTLS is
 //! handed on only from address pairs that ICE has validated, and starts only when one is.
 
-use crate::record::Record;
+use crate::limits;
+use crate::record::{Media, Record};
 use ion_api::names::SessionId;
 use ion_dtls::{
     CloseReason, Connected, DtlsError, DtlsEvent, DtlsSession, Endpoint, Fingerprint, Role,
@@ -138,6 +139,12 @@ pub struct Session {
     connected: bool,
     /// Where DTLS came from last.
     dtls_pair: Option<Pair>,
+    /// When a counter-offer that nobody has answered ends.
+    answer_by: Option<Instant>,
+    /// When the path last changed, and what it is since.
+    path: Option<(Instant, Pair)>,
+    /// When media last came, as the dataplane's counter says.
+    media_us: u64,
 }
 
 impl Session {
@@ -158,6 +165,46 @@ impl Session {
             dtls,
             connected,
             dtls_pair,
+            answer_by: None,
+            path: None,
+            media_us: 0,
+        }
+    }
+
+    /// Lets a counter-offer wait for its answer until then, whatever ICE does meanwhile.
+    pub fn wait_for_answer(&mut self, until: Instant) {
+        self.answer_by = Some(until);
+    }
+
+    /// The counter-offer was answered: the time to connect begins.
+    pub fn answered(&mut self, now: Instant, record: Record, ice: IceCredentials) {
+        self.record = record;
+        self.remote_ice = Some(ice);
+        self.answer_by = None;
+        // A peer that has not yet sent a check, or not for long, begins anew.
+        if self.agent.last_seen().is_none() || self.agent.is_expired(now) {
+            let (local, timeouts) = (self.agent.local().clone(), self.agent.timeouts());
+            self.agent = Agent::new(local, None, now).with_timeouts(timeouts);
+        }
+    }
+
+    /// Whether its counter-offer still waits for an answer.
+    pub fn is_offered(&self) -> bool {
+        matches!(self.record.media, Media::Offered { .. })
+    }
+
+    /// Whether media may take this path now: a peer that goes to and fro is not followed
+    /// each time. True if it takes it already.
+    pub fn may_move(&mut self, now: Instant, pair: Pair) -> bool {
+        match self.path {
+            Some((_, present)) if present == pair => true,
+            Some((since, _)) if now.saturating_duration_since(since) < limits::PATH_INTERVAL => {
+                false
+            }
+            _ => {
+                self.path = Some((now, pair));
+                true
+            }
         }
     }
 
@@ -184,6 +231,15 @@ impl Session {
     /// Whether DTLS is done.
     pub fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// Takes in when the dataplane last received something authenticated from the peer.
+    /// A publisher that sends is alive, whether it checks connectivity or not.
+    pub fn media_received(&mut self, now: Instant, last_received_us: u64) {
+        let fresh = std::mem::replace(&mut self.media_us, last_received_us) != last_received_us;
+        if fresh && self.connected && self.record.role() == ion_api::model::Role::Publisher {
+            self.agent.media_seen(now);
+        }
     }
 
     /// Whether DTLS timers run.
@@ -314,14 +370,13 @@ impl Session {
             dtls.handle_timeout(now);
             self.drain(output);
         }
-        if self.agent.is_expired(now) {
-            let cause = match (self.agent.last_seen(), &self.record.media) {
-                (Some(_), _) => EndCause::ConsentExpired,
-                (None, crate::record::Media::Offered { .. }) => EndCause::AnswerTimeout,
-                (None, _) => EndCause::IceTimeout,
-            };
-            output.events.push(SessionEvent::Ended(cause));
-        }
+        let cause = match (self.answer_by, self.agent.last_seen()) {
+            (Some(until), _) => (until <= now).then_some(EndCause::AnswerTimeout),
+            (None, _) if !self.agent.is_expired(now) => None,
+            (None, Some(_)) => Some(EndCause::ConsentExpired),
+            (None, None) => Some(EndCause::IceTimeout),
+        };
+        output.events.extend(cause.map(SessionEvent::Ended));
     }
 
     /// Says goodbye to the peer.
@@ -336,8 +391,9 @@ impl Session {
         let Dtls::Running(dtls) = &mut self.dtls else {
             return;
         };
-        // A handshake stays on the pair it began on; afterwards the selected one is best.
-        let pair = match self.connected {
+        // As a server, a handshake stays on the pair that it came from; else, and
+        // afterwards, the selected one is best.
+        let pair = match self.connected || self.record.is_dtls_client {
             true => self.agent.selected().or(self.dtls_pair),
             false => self.dtls_pair,
         };
@@ -375,5 +431,123 @@ impl Session {
         } else {
             Role::Server
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Kind, Link};
+    use ion_api::names::{Identity, RoomName};
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    fn pair(port: u16) -> Pair {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Pair {
+            local: address(1),
+            remote: address(port),
+        }
+    }
+
+    fn record(media: Media) -> Record {
+        Record {
+            id: String::new(),
+            ordinal: 1,
+            room: RoomName::parse("r").unwrap(),
+            identity: Identity::parse("vera").unwrap(),
+            name: String::new(),
+            hidden: false,
+            wanted: None,
+            joined_at_s: 0,
+            etag: String::new(),
+            fingerprints: Vec::new(),
+            is_dtls_client: false,
+            dtls_version: None,
+            extensions: Vec::new(),
+            is_rtcp_reduced: true,
+            first_mid: None,
+            first_kind: Kind::Audio,
+            cname: String::new(),
+            feedback_ssrc: 1,
+            row: Link::default(),
+            media,
+        }
+    }
+
+    /// A session whose peer has sent a check, on this pair.
+    fn checked(now: Instant, record: Record, pair: Pair) -> Session {
+        let local = Credentials::from_random(&[7; Credentials::RANDOM_BYTES]);
+        let agent = Agent::resume(local, None, pair, now);
+        Session::new(SessionId::random().unwrap(), record, agent, None)
+    }
+
+    fn causes(session: &mut Session, now: Instant) -> Vec<EndCause> {
+        let mut output = Output::default();
+        session.handle_timeout(now, &mut output);
+        let cause = |event| match event {
+            SessionEvent::Ended(cause) => Some(cause),
+            _ => None,
+        };
+        output.events.into_iter().filter_map(cause).collect()
+    }
+
+    #[test]
+    fn an_offer_waits_for_its_answer_whatever_ice_says() {
+        let now = Instant::now();
+        let offered = || Media::Offered { sdp: String::new() };
+        let mut session = checked(now, record(offered()), pair(2));
+        // Checks go on for ever; or they stop at once, which is no reason to end either.
+        for consent in [3_600, 1] {
+            let timeouts = Timeouts {
+                consent: Duration::from_secs(consent),
+                ..Timeouts::default()
+            };
+            session.renew(now, timeouts);
+            session.wait_for_answer(now + limits::ANSWER_TIMEOUT);
+            assert_eq!(causes(&mut session, now + limits::ANSWER_TIMEOUT / 2), []);
+            let late = now + limits::ANSWER_TIMEOUT;
+            assert_eq!(causes(&mut session, late), [EndCause::AnswerTimeout]);
+        }
+        // The answer came at the last moment: now there is time to connect.
+        let at = now + limits::ANSWER_TIMEOUT;
+        let ice = IceCredentials {
+            ufrag: "abcd".to_owned(),
+            pwd: "a".repeat(22),
+        };
+        session.answered(at, record(Media::Play(Vec::new())), ice);
+        let connect = Timeouts::default().connect;
+        assert_eq!(causes(&mut session, at + connect / 2), []);
+        assert_eq!(causes(&mut session, at + connect), [EndCause::IceTimeout]);
+    }
+
+    #[test]
+    fn as_a_client_it_calls_on_the_selected_pair() {
+        let now = Instant::now();
+        let (selected, validated) = (pair(2), pair(3));
+        let endpoint =
+            Endpoint::new(ion_dtls::Identity::generate().unwrap(), ion_dtls::Config::default());
+        let endpoint = endpoint.unwrap();
+        let mut record = record(Media::Play(Vec::new()));
+        record.is_dtls_client = true;
+        record.fingerprints = vec![endpoint.fingerprint().to_string()];
+        let mut session = checked(now, record, selected);
+        let mut output = Output::default();
+        session.start_dtls(now, validated, &endpoint, &mut output);
+        assert!(!output.transmits.is_empty(), "a ClientHello");
+        assert!(output.transmits.iter().all(|(pair, _)| *pair == selected));
+    }
+
+    #[test]
+    fn a_path_moves_at_most_once_in_a_while() {
+        let now = Instant::now();
+        let mut session = checked(now, record(Media::Play(Vec::new())), pair(2));
+        assert!(session.may_move(now, pair(2)));
+        let soon = now + limits::PATH_INTERVAL / 2;
+        assert!(!session.may_move(soon, pair(3)));
+        assert!(session.may_move(soon, pair(2)), "back to where it is");
+        let later = now + limits::PATH_INTERVAL;
+        assert!(session.may_move(later, pair(3)));
+        assert!(!session.may_move(later, pair(2)));
     }
 }

@@ -216,6 +216,12 @@ impl Agent {
         self
     }
 
+    /// The waiting times.
+    #[must_use]
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
     /// Handles a STUN packet that came from `remote` to our address `local`.
     ///
     /// `reply` is overwritten; it holds the response to send to `remote` from `local` when the outcome is
@@ -384,6 +390,23 @@ impl Agent {
         self.pairs
             .iter()
             .any(|known| known.pair == pair && fresh(known))
+    }
+
+    /// Takes in that authenticated media came over the selected pair: the peer is there.
+    ///
+    /// Some publishers (libnice) send no checks once a pair is nominated, only indications
+    /// that prove nothing. Consent (RFC 7675) protects the one who is sent to; it need not be
+    /// renewed to go on listening. Not for peers that are sent media.
+    pub fn media_seen(&mut self, now: Instant) {
+        let selected = self.selected;
+        if let Some(known) = self
+            .pairs
+            .iter_mut()
+            .find(|known| Some(known.pair) == selected)
+        {
+            known.last_seen = now;
+            self.last_seen = Some(now);
+        }
     }
 
     /// The pairs remembered, with the time of the last valid check of each.

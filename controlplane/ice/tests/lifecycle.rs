@@ -111,6 +111,24 @@ fn consent_expires_thirty_seconds_after_the_last_check() {
 }
 
 #[test]
+fn media_over_the_selected_pair_keeps_a_publisher_alive() {
+    let mut bench = Bench::new();
+    // Before anything is nominated there is no pair that media could come over.
+    bench.agent.media_seen(bench.now);
+    assert_eq!(bench.agent.last_seen(), None);
+    let nomination = Check::to("local123").nominating();
+    let pair = nominated(bench.handle_from(1000, &nomination)).unwrap();
+    for _ in 0..4 {
+        bench.now += 20 * SECOND;
+        bench.agent.media_seen(bench.now);
+        assert!(!bench.agent.is_expired(bench.now));
+        assert!(bench.agent.is_validated(pair, bench.now));
+    }
+    bench.now += 30 * SECOND;
+    assert!(bench.agent.is_expired(bench.now), "and its end is seen");
+}
+
+#[test]
 fn consent_is_per_pair_for_dtls() {
     let mut bench = Bench::new();
     bench.handle_from(1, &Check::to("local123"));

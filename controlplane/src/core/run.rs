@@ -1,13 +1,13 @@
 //! The task: waits for datagrams, commands, the clock, and the end of the dataplane.
 
 use super::udp::{Received, Sockets};
-use super::{Command, Core};
+use super::{Command, Core, StartError};
 use crate::limits;
 use crate::metrics::UdpDrop;
 use crate::rooms::Key;
 use crate::session::{Output, Session};
-use ion_tables::attach::DataplaneLink;
-use ion_tables::{EventKind, RowKind};
+use ion_tables::attach::{AttachError, DataplaneLink};
+use ion_tables::{EventKind, MapError, RowKind};
 use rustix::fd::OwnedFd;
 use std::io;
 use std::net::SocketAddr;
@@ -72,11 +72,15 @@ enum Wake {
 impl Core {
     /// Runs until told to stop, or until nobody can send commands any more. Sessions
     /// are left as they are: media goes on, and the next start takes them up.
+    ///
+    /// # Errors
+    /// [`AttachError::Map`] when the dataplane was replaced by one of another build: only a
+    /// new process, of that build too, can attach to it.
     pub async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut stop: oneshot::Receiver<()>,
-    ) {
+    ) -> Result<(), StartError> {
         let mut ticks = tokio::time::interval(limits::TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut second = Instant::now();
@@ -108,7 +112,10 @@ impl Core {
                 Wake::Command(Some(command)) => self.command(now, command),
                 Wake::Command(None) | Wake::Stop => break,
                 Wake::Tick => {
-                    self.tick(now);
+                    if let Err(error) = self.tick(now) {
+                        self.ready.store(false, Ordering::Relaxed);
+                        return Err(error);
+                    }
                     if now.saturating_duration_since(second) >= limits::SECOND {
                         second = now;
                         self.every_second(now);
@@ -122,6 +129,7 @@ impl Core {
             sessions = self.sessions.len(),
             "control plane stops; media goes on"
         );
+        Ok(())
     }
 
     fn read_socket(&mut self, now: Instant, index: usize) {
@@ -190,13 +198,18 @@ impl Core {
         }
     }
 
-    fn tick(&mut self, now: Instant) {
-        let keys: Vec<Key> = self.handshaking.iter().copied().collect();
-        self.timeouts(now, &keys);
-        if self.dataplane.is_none() {
-            self.try_reattach();
+    fn tick(&mut self, now: Instant) -> Result<(), StartError> {
+        // Without a dataplane no answer can come: that is not the clients' fault.
+        if self.dataplane.is_some() {
+            let keys: Vec<Key> = self.handshaking.iter().copied().collect();
+            self.timeouts(now, &keys);
+            for key in std::mem::take(&mut self.moving) {
+                self.write_path(now, key);
+            }
+            self.programmer.flush();
+            return Ok(());
         }
-        self.programmer.flush();
+        self.try_reattach()
     }
 
     fn timeouts(&mut self, now: Instant, keys: &[Key]) {
@@ -210,10 +223,25 @@ impl Core {
         }
     }
 
+    /// Tells sessions when their media last came.
+    fn note_media(&mut self, now: Instant) {
+        let tables = std::sync::Arc::clone(self.programmer.tables());
+        for session in self.sessions.values_mut() {
+            let row = session.record.row;
+            let counters = tables.counters::<ion_tables::Transport>(row.row);
+            if let Some(counters) =
+                counters.filter(|c| c.generation.load() == u64::from(row.generation))
+            {
+                session.media_received(now, counters.last_received_us.load());
+            }
+        }
+    }
+
     /// What is looked at once a second.
     pub fn every_second(&mut self, now: Instant) {
         // Without a dataplane nobody's checks can come: that is not the clients' fault.
         if self.dataplane.is_some() {
+            self.note_media(now);
             let keys: Vec<Key> = self.sessions.keys().copied().collect();
             self.timeouts(now, &keys);
         }
@@ -312,7 +340,7 @@ impl Core {
     }
 
     /// Looks for a new dataplane, on another thread: one that hangs must not hang us.
-    fn try_reattach(&mut self) {
+    fn try_reattach(&mut self) -> Result<(), StartError> {
         let Some(attempt) = &mut self.reattaching else {
             let path = self.config.state_dir.join("dataplane.sock");
             let (done, attempt) = oneshot::channel();
@@ -321,18 +349,30 @@ impl Core {
                 let _ = done.send(ion_tables::attach::attach(&path));
             });
             self.reattaching = Some(attempt);
-            return;
+            return Ok(());
         };
         let result = match attempt.try_recv() {
-            Err(oneshot::error::TryRecvError::Empty) => return,
+            Err(oneshot::error::TryRecvError::Empty) => return Ok(()),
             result => result,
         };
         self.reattaching = None;
-        // An error is that it is not there yet; the launcher starts it.
-        if let Ok(Ok(attached)) = result
-            && let Err(error) = self.carry_to(attached)
-        {
-            tracing::error!(%error, "cannot attach to the new dataplane");
+        match result {
+            Ok(Ok(attached)) => {
+                self.refused = None;
+                if let Err(error) = self.carry_to(attached) {
+                    tracing::error!(%error, "cannot attach to the new dataplane");
+                }
+            }
+            Ok(Err(error @ AttachError::Map(MapError::Version { .. }))) => return Err(error.into()),
+            // It is not there yet; the launcher starts it.
+            Ok(Err(AttachError::NoDataplane { .. })) | Err(_) => {}
+            Ok(Err(error)) => {
+                let refused = Some(std::mem::discriminant(&error));
+                if std::mem::replace(&mut self.refused, refused) != refused {
+                    tracing::error!(%error, "cannot attach to the new dataplane; trying on");
+                }
+            }
         }
+        Ok(())
     }
 }
