@@ -86,6 +86,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         #[test]
         fn positions_are_dense_and_stay(skips in prop::collection::vec(any::<bool>(), 1..500)) {
             let mut positions = Positions::new(0);

@@ -94,6 +94,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
+        #![proptest_config(crate::seeded())]
+
         /// Against a set: nothing is new twice, and nothing recent is forgotten.
         #[test]
         fn agrees_with_a_set(start in 0_u64..1 << 40, steps in prop::collection::vec(-150_i64..200, 1..400)) {

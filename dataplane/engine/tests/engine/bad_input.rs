@@ -202,7 +202,7 @@ fn datagram() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::seeded(64))]
 
     #[test]
     fn any_bytes_are_dropped_and_counted(datagrams in prop::collection::vec(datagram(), 1..30)) {

@@ -15,3 +15,19 @@ mod reports;
 mod retransmission;
 mod rows;
 mod workers;
+
+/// Properties run on the same cases every time; `PROPTEST_RNG_SEED` chooses others.
+fn seeded(cases: u32) -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    let config = Config::default();
+    let rng_seed = match config.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        chosen => chosen,
+    };
+    Config {
+        rng_seed,
+        failure_persistence: None,
+        cases,
+        ..config
+    }
+}

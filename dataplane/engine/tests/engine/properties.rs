@@ -24,7 +24,7 @@ fn packet(index: u64, padding: bool) -> Rtp {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(crate::seeded(48))]
 
     /// What the publisher sends is lost, doubled, late, padding. The viewer's numbers
     /// must keep order and distance of what was media, and never be used twice (that
