@@ -26,6 +26,7 @@ pub use run::Dataplane;
 use crate::candidates::{Loopback, candidates};
 use crate::metrics::Metrics;
 use crate::programmer::Programmer;
+use crate::record::Record;
 use crate::rooms::{Key, Rooms};
 use crate::session::{EndCause, Output, Session};
 use crate::store::Store;
@@ -40,6 +41,7 @@ use ion_ice::{Pair, Timeouts};
 use ion_sdp::{Candidate, SdpFragment, SessionDescription};
 use ion_tables::attach::{AttachError, Attached};
 use std::collections::{BTreeSet, HashMap};
+use std::mem::Discriminant;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,6 +148,8 @@ pub struct Core {
     pairs: HashMap<Pair, Key>,
     /// Sessions whose DTLS timers run.
     handshaking: BTreeSet<Key>,
+    /// Sessions whose path is to change when that is allowed again.
+    moving: BTreeSet<Key>,
     rooms: Rooms,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,
@@ -159,6 +163,8 @@ pub struct Core {
     ready: Arc<AtomicBool>,
     /// An attempt to attach to a new dataplane that is under way.
     reattaching: Option<oneshot::Receiver<Result<Attached, AttachError>>>,
+    /// How the last attempt was refused.
+    refused: Option<Discriminant<AttachError>>,
 }
 
 impl Core {
@@ -193,7 +199,7 @@ impl Core {
         for event in output.events {
             match event {
                 SessionEvent::Validated(pair) => self.learn_pair(key, pair),
-                SessionEvent::Nominated => self.write_path(key),
+                SessionEvent::Nominated => self.write_path(now, key),
                 SessionEvent::Keyed(connected) => self.keyed(now, key, &connected),
                 SessionEvent::Ended(cause) => self.end(now, key, &cause),
                 SessionEvent::StunIgnored(reason) => self.metrics.stun_ignored(reason),
@@ -248,6 +254,7 @@ impl Core {
         self.ufrags.retain(|_, owner| *owner != key);
         self.pairs.retain(|_, owner| *owner != key);
         self.handshaking.remove(&key);
+        self.moving.remove(&key);
         self.forget_in_room(key);
         self.release_rows(&session.record);
         self.delete_stored(session.id.as_str());
@@ -278,6 +285,15 @@ impl Core {
         };
         let result = self.store.put(self.epoch, &session.record);
         self.stored(now, result)
+    }
+
+    /// Stores what a client is about to be told.
+    fn put_record(&mut self, now: Instant, record: &Record) -> Result<(), Problem> {
+        let result = self.store.put(self.epoch, record);
+        let text = "the server's store cannot be written";
+        self.stored(now, result)
+            .then_some(())
+            .ok_or_else(|| Problem::overloaded(text, crate::limits::FULL_RETRY_S))
     }
 
     fn delete_stored(&mut self, id: &str) {

@@ -55,6 +55,9 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// How often consent, rates and the heartbeat are looked at.
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// The shortest time between two changes of a session's path; a later one waits.
+pub const PATH_INTERVAL: Duration = Duration::from_millis(100);
+
 /// A peer that has sent no check for this long counts as disconnected; consent
 /// itself lasts longer (RFC 7675, section 5.1).
 pub const CONSENT_LATE: Duration = Duration::from_secs(8);

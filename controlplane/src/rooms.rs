@@ -308,15 +308,17 @@ impl Rooms {
         }
     }
 
-    /// Whether one more session may enter.
+    /// Whether one more session may enter, beside those that were promised a place.
     ///
     /// # Errors
     /// Which limit is reached.
-    pub fn admit(&self, room: &RoomName, is_publisher: bool) -> Result<(), Full> {
+    pub fn admit(&self, room: &RoomName, is_publisher: bool, promised: usize) -> Result<(), Full> {
         match self.rooms.get(room) {
             None if self.rooms.len() >= limits::ROOMS => Err(Full::Rooms),
             None => Ok(()),
-            Some(room) if room.sessions() >= limits::SESSIONS_PER_ROOM => Err(Full::Room),
+            Some(room) if room.sessions() + promised >= limits::SESSIONS_PER_ROOM => {
+                Err(Full::Room)
+            }
             Some(room) if is_publisher && room.publishers.len() >= limits::PUBLISHERS_PER_ROOM => {
                 Err(Full::Publishers)
             }

@@ -9,7 +9,7 @@ use crate::settings::{LogFormat, Settings};
 use ion_api::auth::Auth;
 use ion_api::ratelimit::Quota;
 use ion_api::server::ServerConfig;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -32,6 +32,9 @@ pub enum ServeError {
     /// The core did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The core cannot go on; a new process can.
+    #[error("ending, to be started anew: {0}")]
+    Core(StartError),
     /// The operating system has no threads, signals or memory left.
     #[error("starting: {0}")]
     Os(#[from] std::io::Error),
@@ -43,7 +46,7 @@ impl ServeError {
         match self {
             Self::HttpInUse(_) | Self::Http(..) => true,
             Self::Start(error) => error.is_configuration(),
-            Self::Os(_) => false,
+            Self::Core(_) | Self::Os(_) => false,
         }
     }
 }
@@ -65,6 +68,7 @@ pub fn init_log(settings: &Settings) {
     let filter = EnvFilter::try_new(&settings.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => log.init(),
@@ -81,11 +85,15 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::new());
     // STUN first: peers are waiting for an answer to their consent checks.
-    let core = Core::start(Config::from(settings), Arc::clone(&metrics)).await?;
+    let core = tokio::select! {
+        core = Core::start(Config::from(settings), Arc::clone(&metrics)) => core?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let ready = Arc::clone(core.ready_flag());
     let (commands, queue) = mpsc::channel(limits::COMMANDS);
     let (stop_core, core_stops) = oneshot::channel();
-    let core = tokio::spawn(core.run(queue, core_stops));
+    let mut core = tokio::spawn(core.run(queue, core_stops));
     let listener = TcpListener::bind(settings.http)
         .await
         .map_err(|error| match error.kind() {
@@ -109,14 +117,23 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     };
     let router = ion_api::router(Arc::new(Handle::new(commands, ready, &metrics)), api);
     tracing::info!(http = %settings.http, "ready");
+    let mut ended = None;
     let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            result = &mut core => ended = Some(result),
         }
     };
     ion_api::server::serve(listener, router, server, stop).await;
     let _ = stop_core.send(());
-    let _ = core.await;
-    Ok(())
+    let result = match ended {
+        Some(result) => result,
+        None => core.await,
+    };
+    match result {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(ServeError::Core(error)),
+        Err(error) => Err(std::io::Error::from(error).into()),
+    }
 }

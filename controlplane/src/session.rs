@@ -525,8 +525,10 @@ mod tests {
     fn as_a_client_it_calls_on_the_selected_pair() {
         let now = Instant::now();
         let (selected, validated) = (pair(2), pair(3));
-        let endpoint =
-            Endpoint::new(ion_dtls::Identity::generate().unwrap(), ion_dtls::Config::default());
+        let endpoint = Endpoint::new(
+            ion_dtls::Identity::generate().unwrap(),
+            ion_dtls::Config::default(),
+        );
         let endpoint = endpoint.unwrap();
         let mut record = record(Media::Play(Vec::new()));
         record.is_dtls_client = true;

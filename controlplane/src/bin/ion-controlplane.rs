@@ -43,7 +43,12 @@ fn main() -> ExitCode {
         .worker_threads(2)
         .build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(serve(&loaded.settings)),
+        Ok(runtime) => {
+            let result = runtime.block_on(serve(&loaded.settings));
+            // An attempt to attach may still be under way.
+            runtime.shutdown_background();
+            result
+        }
         Err(error) => Err(error.into()),
     };
     match result {

@@ -82,26 +82,35 @@ impl Core {
         key.filter(fits).ok_or_else(no_such_session)
     }
 
+    /// Whether there is a dataplane to take sessions.
+    pub(super) fn attached(&self) -> Result<(), Problem> {
+        let text = "the forwarding process is being restarted";
+        match self.dataplane {
+            Some(_) => Ok(()),
+            None => Err(Problem::overloaded(text, 1)),
+        }
+    }
+
     /// Whether one more session may be made now.
     pub(super) fn admit(&self, room: &RoomName, is_publisher: bool) -> Result<(), Problem> {
-        if self.dataplane.is_none() {
-            return Err(Problem::overloaded(
-                "the forwarding process is being restarted",
-                1,
-            ));
-        }
-        self.rooms.admit(room, is_publisher).map_err(|full| {
-            let (reason, text) = match full {
-                Full::Rooms => ("rooms", "the server has as many rooms as it can have"),
-                Full::Room => ("room", "the room is full"),
-                Full::Publishers => (
-                    "publishers",
-                    "the room has as many publishers as it can have",
-                ),
-            };
-            self.metrics.refused(reason);
-            Problem::overloaded(text, limits::FULL_RETRY_S)
-        })
+        self.attached()?;
+        // They are in no room yet, and keep their place in it all the same.
+        let is_offered = |session: &&Session| session.is_offered() && session.record.room == *room;
+        let offered = self.sessions.values().filter(is_offered).count();
+        self.rooms
+            .admit(room, is_publisher, offered)
+            .map_err(|full| {
+                let (reason, text) = match full {
+                    Full::Rooms => ("rooms", "the server has as many rooms as it can have"),
+                    Full::Room => ("room", "the room is full"),
+                    Full::Publishers => (
+                        "publishers",
+                        "the room has as many publishers as it can have",
+                    ),
+                };
+                self.metrics.refused(reason);
+                Problem::overloaded(text, limits::FULL_RETRY_S)
+            })
     }
 
     pub(super) fn table_full(&self, full: TableFull) -> Problem {
@@ -220,11 +229,7 @@ impl Core {
         let mut record = record_of(key, &draft, room, participant, wanted, agreed);
         self.reserve_rows(&mut record)
             .map_err(|full| self.table_full(full))?;
-        let mut timeouts = self.config.ice;
-        if matches!(record.media, Media::Offered { .. }) {
-            timeouts.connect += limits::ANSWER_TIMEOUT;
-        }
-        let agent = Agent::new(draft.credentials, None, now).with_timeouts(timeouts);
+        let agent = Agent::new(draft.credentials, None, now).with_timeouts(self.config.ice);
         let remote_ice = remote.map(|remote| remote.ice.clone());
         let created = Created {
             session: draft.id.clone(),
@@ -235,16 +240,17 @@ impl Core {
         let role = record.role();
         self.ids.insert(record.id.clone(), key);
         self.ufrags.insert(agent.local().ufrag().to_owned(), key);
-        self.sessions
-            .insert(key, Session::new(draft.id, record, agent, remote_ice));
+        let stored = self.put_record(now, &record);
+        let mut session = Session::new(draft.id, record, agent, remote_ice);
+        if session.is_offered() {
+            session.wait_for_answer(now + limits::ANSWER_TIMEOUT);
+        }
+        self.sessions.insert(key, session);
         self.write_waiting(key);
         self.metrics.session_created(role);
-        if !self.put_stored(now, key) {
+        if let Err(problem) = stored {
             self.end(now, key, &EndCause::RowsLost);
-            return Err(Problem::overloaded(
-                "the server's store cannot be written",
-                limits::FULL_RETRY_S,
-            ));
+            return Err(problem);
         }
         if let Some(hidden) = self.throttles.sessions.allow(now) {
             tracing::info!(session = ?created.session, ?role, hidden, "session negotiated");
@@ -330,10 +336,17 @@ impl Core {
             ufrag: local.ufrag().to_owned(),
             pwd: local.pwd().to_owned(),
         };
+        let etag = hex(&Self::random::<8>()?);
+        let mut record = found.record.clone();
+        record.etag.clone_from(&etag);
+        // First, so that nothing has changed when it fails.
+        self.put_record(now, &record)?;
+        let Some(found) = self.sessions.get_mut(&key) else {
+            return Err(no_such_session());
+        };
         self.ufrags.insert(ice.ufrag.clone(), key);
         found.restart_ice(now, local, fresh);
-        found.record.etag = hex(&Self::random::<8>()?);
-        let etag = found.record.etag.clone();
+        found.record = record;
         let mid = found
             .record
             .first_mid
@@ -344,7 +357,6 @@ impl Core {
             Kind::Video => MediaKind::Video,
         };
         self.write_ice(key);
-        self.put_stored(now, key);
         let frag = SdpFragment::restart_answer(&ice, kind, mid, &self.candidates);
         Ok(Patched::Restarted {
             frag: frag.to_string(),

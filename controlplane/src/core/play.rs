@@ -5,7 +5,7 @@ use super::commands::{
 };
 use super::{Core, Key};
 use crate::limits;
-use crate::record::{Media, Played, Published};
+use crate::record::{Link, Media, Played, Published};
 use crate::rooms::{Input, Slot};
 use ion_api::backend::{Play, PlayRequest, SessionRef};
 use ion_api::model::Role;
@@ -138,7 +138,8 @@ impl Core {
         };
         let offer = SessionDescription::parse(sdp.as_bytes()).map_err(|_| Problem::internal())?;
         let agreed = ion_sdp::whep::accept(&offer, answer).map_err(rejected)?;
-        self.admit(&session.room, false)?;
+        // Its place in the room is its own since the offer.
+        self.attached()?;
         self.accept_agreed(now, key, &agreed)?;
         let source = self.sessions.get(&key).and_then(|session| {
             self.rooms
@@ -164,12 +165,16 @@ impl Core {
         if let Err(full) = self.reserve_rows(&mut record) {
             return Err(self.table_full(full));
         }
+        if let Err(problem) = self.put_record(now, &record) {
+            // As before: it may answer again. The transport was its own already.
+            record.row = Link::default();
+            self.release_rows(&record);
+            return Err(problem);
+        }
         if let Some(session) = self.sessions.get_mut(&key) {
-            session.record = record;
-            session.remote_ice = Some(agreed.remote.ice.clone());
+            session.answered(now, record, agreed.remote.ice.clone());
         }
         self.write_waiting(key);
-        self.put_stored(now, key);
         Ok(())
     }
 }

@@ -47,20 +47,21 @@ impl Core {
         wipe(&mut secrets);
     }
 
-    /// Writes the selected pair; the owning worker stays, others hand packets over to it.
-    pub(super) fn write_path(&mut self, key: Key) {
-        let Some(session) = self
-            .sessions
-            .get(&key)
-            .filter(|session| session.is_connected())
-        else {
+    /// Writes the selected pair, now or when it may change again; the owning worker stays,
+    /// others hand packets over to it.
+    pub(super) fn write_path(&mut self, now: Instant, key: Key) {
+        self.moving.remove(&key);
+        let session = self.sessions.get_mut(&key);
+        let Some(session) = session.filter(|session| session.is_connected()) else {
             return;
         };
+        let Some(pair) = session.path() else { return };
+        if !session.may_move(now, pair) {
+            self.moving.insert(key);
+            return;
+        }
         let row = RowLink::from(session.record.row);
-        let Some(mut config) = self.programmer.tables().follow::<Transport>(row) else {
-            return;
-        };
-        if let Some(pair) = session.path() {
+        if let Some(mut config) = self.programmer.tables().follow::<Transport>(row) {
             rows::set_path(&mut config, pair);
             self.programmer.write::<Transport>(row, &mut config);
         }

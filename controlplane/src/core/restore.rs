@@ -4,7 +4,7 @@
 use super::commands::room_track;
 use super::play::room_slot;
 use super::run::Dataplane;
-use super::{Config, Core, ended, rates, throttles};
+use super::{Config, Core, ended, rates, throttles, unix_seconds};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::programmer::Programmer;
@@ -24,7 +24,7 @@ use ion_tables::{
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why the core cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +63,20 @@ const META_EPOCH: &str = "dtls_epoch";
 ///
 /// # Errors
 /// As [`ion_tables::attach::attach`].
-async fn attach(config: &Config) -> Result<Attached, AttachError> {
+async fn attach(config: &Config) -> Result<Attached, StartError> {
     let path = config.state_dir.join("dataplane.sock");
     let patience = Instant::now() + limits::ATTACH_PATIENCE;
     loop {
-        match ion_tables::attach::attach(&path) {
+        let path = path.clone();
+        let attempt = tokio::task::spawn_blocking(move || ion_tables::attach::attach(&path));
+        match attempt.await.map_err(std::io::Error::from)? {
             // A control plane that was killed a moment ago may still count as attached.
             Err(AttachError::NoDataplane { .. } | AttachError::Os { .. })
                 if Instant::now() < patience =>
             {
                 tokio::time::sleep(limits::ATTACH_INTERVAL).await;
             }
-            other => return other,
+            other => return Ok(other?),
         }
     }
 }
@@ -155,6 +157,7 @@ impl Core {
             ufrags: HashMap::new(),
             pairs: HashMap::new(),
             handshaking: BTreeSet::new(),
+            moving: BTreeSet::new(),
             rooms: Rooms::default(),
             masks: HashMap::new(),
             rates: rates::Rates::default(),
@@ -165,6 +168,7 @@ impl Core {
             metrics,
             ready: Arc::new(AtomicBool::new(false)),
             reattaching: None,
+            refused: None,
         };
         core.restore(now)?;
         core.opened();
@@ -284,7 +288,7 @@ impl Core {
         .filter(|ice| !ice.ufrag.is_empty() && !ice.pwd.is_empty());
         let is_keyed = secrets.keyed == 1 && config.srtp_profile != 0;
         let pair = config.local.socket_addr().zip(config.remote.socket_addr());
-        let mut timeouts = self.config.ice;
+        let timeouts = self.config.ice;
         let session = match pair.filter(|_| is_keyed) {
             Some((near, far)) => {
                 let pair = Pair {
@@ -295,11 +299,14 @@ impl Core {
                 Session::resume(id, record.clone(), agent, remote_ice, config.worker)
             }
             None => {
-                if matches!(record.media, Media::Offered { .. }) {
-                    timeouts.connect += limits::ANSWER_TIMEOUT;
-                }
                 let agent = Agent::new(local, None, now).with_timeouts(timeouts);
-                Session::new(id, record.clone(), agent, remote_ice)
+                let mut session = Session::new(id, record.clone(), agent, remote_ice);
+                if session.is_offered() {
+                    let since = unix_seconds().saturating_sub(record.joined_at_s);
+                    let left = limits::ANSWER_TIMEOUT.saturating_sub(Duration::from_secs(since));
+                    session.wait_for_answer(now + left);
+                }
+                session
             }
         };
         Some(session)

@@ -112,7 +112,7 @@ pub(crate) struct Server {
     pub(crate) handle: Arc<Handle>,
     pub(crate) metrics: Arc<Metrics>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), StartError>>,
 }
 
 pub(crate) fn config(folder: &Path) -> Config {
@@ -153,7 +153,7 @@ impl Server {
 
     pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
     }
 
     pub(crate) async fn publish(
