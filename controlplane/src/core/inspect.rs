@@ -129,7 +129,8 @@ impl Core {
         identity: &Identity,
     ) -> Option<Vec<TrackInfo>> {
         let mut sessions = self.of_room(room);
-        sessions.retain(|(_, session)| session.record.identity == *identity);
+        sessions
+            .retain(|(_, session)| session.record.identity == *identity && !session.record.hidden);
         if sessions.is_empty() {
             return None;
         }
@@ -187,6 +188,8 @@ impl Core {
                 publisher: key,
                 track: index,
             })
+            .filter_map(|(viewer, _)| self.sessions.get(&viewer))
+            .filter(|viewer| !viewer.record.hidden)
             .count();
         TrackInfo {
             id: track_id(track.row),
@@ -233,7 +236,9 @@ impl Core {
             codec: codec.to_owned(),
             mid: slot.mid.clone(),
             direction: Role::Viewer,
-            publisher: publisher.map(|p| p.record.identity.as_str().to_owned()),
+            publisher: publisher
+                .filter(|p| !p.record.hidden)
+                .map(|p| p.record.identity.as_str().to_owned()),
             ..sums(vec![info])
         }
     }
