@@ -17,6 +17,10 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// connection stays open.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Time for which a client may leave what was sent to it unacknowledged, or its receive window shut,
+/// before its connection is ended (`TCP_USER_TIMEOUT`, RFC 5482).
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Time in which a backend must have answered; afterwards the client gets a 503.
 pub const BACKEND_TIMEOUT: Duration = Duration::from_secs(15);
 

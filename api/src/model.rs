@@ -228,8 +228,6 @@ pub struct DataplaneStatus {
     pub pid: u32,
     /// How long it has been up.
     pub uptime_s: u64,
-    /// How packets come and go: `uring` or `socket`.
-    pub io: String,
     /// Addresses of the media port.
     pub media: Vec<String>,
 }

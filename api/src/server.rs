@@ -30,6 +30,9 @@ pub struct ServerConfig {
     pub connections_per_client: usize,
     /// Time in which a request head must have arrived; idle connections end after it too.
     pub header_timeout: Duration,
+    /// Time for which a client may leave unread what is sent to it; the head's time-out does not run
+    /// while an answer is being written. Whole milliseconds.
+    pub unread_timeout: Duration,
     /// How long a stop waits for answers under way.
     pub shutdown_grace: Duration,
 }
@@ -40,6 +43,7 @@ impl Default for ServerConfig {
             connections: limits::CONNECTIONS,
             connections_per_client: limits::CONNECTIONS_PER_CLIENT,
             header_timeout: limits::HEADER_TIMEOUT,
+            unread_timeout: limits::UNREAD_TIMEOUT,
             shutdown_grace: limits::SHUTDOWN_GRACE,
         }
     }
@@ -66,7 +70,7 @@ pub async fn serve(
         let next = async {
             // The semaphore is never closed, so a place always comes.
             let place = Arc::clone(&places).acquire_owned().await;
-            (place, accept(&listener).await)
+            (place, accept(&listener, config.unread_timeout).await)
         };
         let (place, (stream, peer)) = tokio::select! {
             () = &mut shutdown => break,
@@ -100,12 +104,14 @@ pub async fn serve(
 
 /// Accepts one connection. Out of descriptors, or with a connection that died in the backlog, it
 /// waits a little and tries again.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, unread: Duration) -> (TcpStream, SocketAddr) {
+    let unread_ms = u32::try_from(unread.as_millis()).unwrap_or(u32::MAX);
     let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
+                let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, unread_ms);
                 return (stream, peer);
             }
             Err(error) => {

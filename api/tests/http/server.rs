@@ -177,6 +177,34 @@ async fn a_token_of_the_largest_size_fits_into_a_head() {
 }
 
 #[tokio::test]
+async fn who_asks_and_does_not_read_loses_the_connection() {
+    let running = start(
+        config(true),
+        ServerConfig {
+            connections: 1,
+            unread_timeout: Duration::from_millis(300),
+            ..Default::default()
+        },
+    )
+    .await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    let mut deaf = socket.connect(running.address).await.unwrap();
+    let asking = async move {
+        let requests = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+        while deaf.write_all(&requests).await.is_ok() {}
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .expect("the server ends the connection");
+    // And its place is free again.
+    let answer = running
+        .exchange("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn further_connections_wait_for_a_place() {
     let running = start(
         config(true),
