@@ -125,7 +125,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// From the last valid check until the peer counts as gone (RFC 7675 §5.1). Default 30 s.
     pub consent: Duration,
-    /// How long superseded credentials stay valid after a restart. Default 30 s.
+    /// How long superseded credentials stay valid after a restart, and after each valid check made
+    /// with them. Default 30 s.
     pub restart: Duration,
 }
 
@@ -257,6 +258,11 @@ impl Agent {
             reply.clear();
             return Outcome::Ignored(Reason::Internal);
         }
+        if let Some(old) = current {
+            // The peer may have rolled its restart back and go on as before: as long as it does, and
+            // nominates nothing with the new credentials, its session is healthy.
+            self.superseded[old].until = now + self.timeouts.restart;
+        }
         let pair = Pair { local, remote };
         let newly_validated = self.touch(pair, now);
         let nominated = if request.use_candidate {
@@ -335,8 +341,8 @@ impl Agent {
 
     /// Restarts ICE (RFC 8445 §9): the new credentials are valid at once.
     ///
-    /// The old ones stay valid until the peer nominates a pair with the new ones, or for
-    /// [`Timeouts::restart`]; the selected pair stays selected until then, so that media goes on.
+    /// The old ones stay valid until the peer nominates a pair with the new ones, or until no valid
+    /// check has come with them for [`Timeouts::restart`]; the selected pair stays selected until then, so that media goes on.
     pub fn restart(&mut self, now: Instant, local: Credentials, remote: Option<Credentials>) {
         let old = std::mem::replace(&mut self.local, Keyed::new(local));
         self.superseded.insert(

@@ -172,6 +172,29 @@ fn restart_takes_over_when_the_new_credentials_nominate() {
 }
 
 #[test]
+fn a_restart_that_is_never_completed_leaves_the_session_alone() {
+    let mut bench = Bench::new();
+    let pair = nominated(bench.handle_from(1, &Check::to("local123").nominating())).unwrap();
+    bench.agent.restart(bench.now, credentials("fresh456"), None);
+    // The client rolls back and goes on with what it had.
+    for _ in 0..10 {
+        bench.pass(SECOND * 20);
+        let check = Check::to("local123").nominating();
+        assert_eq!(nominated(bench.handle_from(1, &check)), None);
+    }
+    assert_eq!(bench.agent.selected(), Some(pair));
+    assert!(!bench.agent.is_expired(bench.now));
+    // A forged check extends nothing.
+    bench.pass(SECOND * 29);
+    let mut forged = Check::to("local123").build();
+    let middle = forged.len() / 2;
+    forged[middle] ^= 1;
+    bench.handle(&forged);
+    bench.pass(SECOND);
+    assert!(!bench.agent.is_restarting(bench.now));
+}
+
+#[test]
 fn restart_of_a_restart_and_its_end() {
     let mut bench = Bench::new();
     bench.handle(&Check::to("local123").nominating().build());
