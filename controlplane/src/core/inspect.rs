@@ -276,7 +276,6 @@ impl Core {
                     .unwrap_or(0),
                 uptime_s: up_us / 1_000_000,
                 media: self.media.iter().map(ToString::to_string).collect(),
-                ..DataplaneStatus::default()
             },
             workers: workers.collect(),
             tables: RowKind::ALL

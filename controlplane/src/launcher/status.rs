@@ -55,10 +55,8 @@ pub fn render(status: &Status, rooms: &RoomList) -> String {
             age(plane.uptime_s)
         );
     }
-    for (what, value) in [("io", plane.io.clone()), ("media", plane.media.join(" "))] {
-        if !value.is_empty() {
-            let _ = write!(out, ", {what} {value}");
-        }
+    if !plane.media.is_empty() {
+        let _ = write!(out, ", media {}", plane.media.join(" "));
     }
     out.push('\n');
     let workers = status.workers.iter().map(|w| {
@@ -161,7 +159,6 @@ mod tests {
             dataplane: DataplaneStatus {
                 pid: 7,
                 uptime_s: 7300,
-                io: "uring".into(),
                 media: vec!["0.0.0.0:7882".into()],
             },
             workers: vec![WorkerStatus {
@@ -180,7 +177,7 @@ mod tests {
             rooms: vec![room("lobby", 2), room("a-longer-name", 1000)],
         };
         let expected = "\
-Ion 0.1.0, ready, up 1 min; dataplane pid 7, up 2 h 1 min, io uring, media 0.0.0.0:7882
+Ion 0.1.0, ready, up 1 min; dataplane pid 7, up 2 h 1 min, media 0.0.0.0:7882
 
 WORKER  TRANSPORTS  RECEIVED  SENT  DROPPED       IN         OUT
 0               12         0     0        0  0 bit/s  2.5 Mbit/s
