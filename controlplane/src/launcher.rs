@@ -3,7 +3,8 @@
 //! It owns no socket, no media and no state of theirs, so that it has little to fail at. Each
 //! process is started again when it dies, with a back-off; the control plane's first restart is
 //! immediate, because clients ask for consent again within seconds (RFC 7675). A process that says
-//! that its configuration is wrong ([`EX_CONFIG`]) ends everything instead.
+//! that its configuration is wrong ([`EX_CONFIG`]) ends everything instead, but only until Ion has been
+//! ready once: afterwards it is started again like any other, so that media goes on.
 //!
 //! Nothing is left behind: the kernel kills both processes when the launcher dies in whatever way.
 

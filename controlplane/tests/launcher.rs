@@ -268,6 +268,35 @@ fn a_configuration_error_ends_everything_with_its_message() {
 }
 
 #[test]
+fn a_configuration_error_after_ion_was_ready_leaves_media_alone() {
+    // Runs well the first time, and finds its configuration wrong the second.
+    let control = format!(
+        "#!/bin/sh\nif [ -e \"$0.pids\" ] && [ ! -e \"$0.refused\" ]; then : > \"$0.refused\"; exit 78; fi\n{}",
+        WELL.trim_start_matches("#!/bin/sh\n")
+    );
+    let site = Site::new("config-later", WELL, &control);
+    let mut launcher = site.start();
+    site.be_ready();
+    let mut line = String::new();
+    BufReader::new(launcher.0.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let dataplane = site.pids("ion-dataplane", 1);
+    kill_process(site.pids("ion-controlplane", 1)[0], Signal::KILL).unwrap();
+    site.pids("ion-controlplane", 2);
+    assert!(site.folder.join("ion-controlplane.refused").exists());
+    assert_eq!(site.pids("ion-dataplane", 1), dataplane);
+    assert!(is_alive(dataplane[0]));
+    launcher.signal(Signal::TERM);
+    assert_eq!(launcher.wait().code(), Some(0));
+    let told = launcher.stderr();
+    assert!(
+        told.contains("ion-controlplane ENDED BECAUSE OF ITS CONFIGURATION"),
+        "{told}"
+    );
+}
+
+#[test]
 fn one_launcher_for_a_state_folder() {
     let site = Site::new("twice", WELL, WELL);
     let _first = site.start();

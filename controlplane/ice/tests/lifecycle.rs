@@ -175,7 +175,9 @@ fn restart_takes_over_when_the_new_credentials_nominate() {
 fn a_restart_that_is_never_completed_leaves_the_session_alone() {
     let mut bench = Bench::new();
     let pair = nominated(bench.handle_from(1, &Check::to("local123").nominating())).unwrap();
-    bench.agent.restart(bench.now, credentials("fresh456"), None);
+    bench
+        .agent
+        .restart(bench.now, credentials("fresh456"), None);
     // The client rolls back and goes on with what it had.
     for _ in 0..10 {
         bench.pass(SECOND * 20);

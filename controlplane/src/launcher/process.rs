@@ -26,7 +26,7 @@ pub const EXEC_CHILD: &str = "exec-child";
 /// Why a process is not started again.
 #[derive(Debug)]
 pub enum Refused {
-    /// It says that its configuration is wrong.
+    /// It says that its configuration is wrong, before Ion has been ready once.
     Configuration(&'static str),
     /// It cannot be started, or dies again and again and never came to work.
     Hopeless(&'static str, String),
@@ -85,8 +85,15 @@ impl Process {
             let ended = child.wait().await;
             self.child = None;
             let how = match ended {
+                // Once Ion has been ready, media flows and must not end for what one process finds wrong
+                // when it starts anew: a mistake in a file, a port taken meanwhile.
                 Ok(status) if status.code() == Some(i32::from(EX_CONFIG)) => {
-                    return Refused::Configuration(self.name);
+                    if !ready.get() {
+                        return Refused::Configuration(self.name);
+                    }
+                    "ENDED BECAUSE OF ITS CONFIGURATION (its message is above; correct that, media goes \
+                     on meanwhile)"
+                        .to_owned()
                 }
                 Ok(status) => describe(status),
                 Err(error) => error.to_string(),
