@@ -41,7 +41,6 @@ const estimate = {
   },
 };
 
-
 /**
  * Random loss and 50 ms of delay on the way from the server to the viewer; with `both`, what the viewer asks for is lost as often.
  * @param {number} percent @param {{mostFreezeMs: number, both?: boolean}} options @returns {import('../lib/scenario.mjs').Scenario}
