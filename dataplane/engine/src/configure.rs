@@ -1,7 +1,7 @@
 use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
-use crate::limits::REPORT_INTERVAL_US;
+use crate::limits::{REPORT_INTERVAL_US, TORN_RETRY_US, TORN_ROWS, UPKEEP_US};
 use crate::subscription::Subscriber;
 use crate::time::Micros;
 use crate::timers::TimerKind;
@@ -14,6 +14,7 @@ use ion_tables::{
     Subscription as SubscriptionRow, SubscriptionConfig, Track as TrackRow, TrackConfig,
     Transport as TransportRow, TransportConfig,
 };
+use std::net::SocketAddr;
 
 fn link<C: HasHead>(row: u32, config: &C) -> RowLink {
     RowLink {
@@ -59,17 +60,38 @@ impl Engine {
     }
 
     /// The config of a row: `None` if there is no such row or it is torn, and then
-    /// nothing is changed.
-    fn read<R: Row>(&self, row: u32) -> Option<R::Config> {
+    /// nothing is changed until it can be read.
+    fn read<R: Row>(&mut self, now: Micros, row: u32) -> Option<R::Config> {
         let config = self.tables.tables().config::<R>(row)?.read();
         if config.is_err() {
-            self.tables.counters().rows_torn.add(1);
+            self.read_later(now, RowRef { kind: R::KIND, row });
         }
         config.ok()
     }
 
+    /// A row was torn: its writer stopped in the middle of a write, and maybe only paused.
+    fn read_later(&mut self, now: Micros, row: RowRef) {
+        self.tables.counters().rows_torn.add(1);
+        if self.torn.len() < TORN_ROWS && !self.torn.contains(&row) {
+            self.torn.push(row);
+        }
+        self.timers.arm(TimerKind::TornRows, 0, now + TORN_RETRY_US);
+    }
+
+    /// Reads the rows again that were torn. What is still torn is read later again.
+    pub(crate) fn read_torn(&mut self, now: Micros) {
+        let torn = std::mem::take(&mut self.torn);
+        if torn.len() == TORN_ROWS {
+            // Maybe there were more than are remembered.
+            return self.rescan(now);
+        }
+        for row in torn {
+            self.row_changed(now, row);
+        }
+    }
+
     fn transport_changed(&mut self, now: Micros, row: u32) {
-        let Some(config) = self.read::<TransportRow>(row) else {
+        let Some(config) = self.read::<TransportRow>(now, row) else {
             return;
         };
         let live = config.head.live == 1;
@@ -111,15 +133,36 @@ impl Engine {
             && let Some(before) = place.take()
             && self.routes.get(&before).is_some_and(|r| r.transport == row)
         {
-            self.routes.remove(&before);
+            self.give_up_route(before);
         }
         if let (Some(address), Some(config)) = (address, config) {
-            *place = Some(address);
+            self.addresses[row as usize] = Some(address);
             let route = Route {
                 transport: row,
                 worker: config.worker,
             };
             self.routes.insert(address, route);
+        }
+    }
+
+    /// Nobody has this address any more, but a transport that another had taken it from.
+    fn give_up_route(&mut self, address: SocketAddr) {
+        let rows = 0_u32..;
+        let other = rows
+            .zip(&self.addresses)
+            .find(|(_, place)| **place == Some(address))
+            .and_then(|(row, _)| {
+                let config = self.tables.tables().config::<TransportRow>(row)?.read();
+                Some((row, config.ok().filter(|config| config.head.live == 1)?))
+            });
+        match other {
+            Some((transport, config)) => {
+                let worker = config.worker;
+                self.routes.insert(address, Route { transport, worker });
+            }
+            None => {
+                self.routes.remove(&address);
+            }
         }
     }
 
@@ -144,7 +187,10 @@ impl Engine {
         transport.configure(config);
         match tables.secrets(row).map(|cell| cell.read()) {
             Some(Ok(secrets)) => transport.rekey(&secrets),
-            _ => self.tables.counters().rows_torn.add(1),
+            _ => {
+                let kind = RowKind::Transport;
+                self.read_later(now, RowRef { kind, row });
+            }
         }
         if headers_change {
             for &row in &self.children.subscriptions_of_transport[row as usize] {
@@ -166,7 +212,7 @@ impl Engine {
     }
 
     fn track_changed(&mut self, now: Micros, row: u32) {
-        let Some(config) = self.read::<TrackRow>(row) else {
+        let Some(config) = self.read::<TrackRow>(now, row) else {
             return;
         };
         let track = (config.head.live == 1).then(|| {
@@ -191,7 +237,7 @@ impl Engine {
     }
 
     fn encoding_changed(&mut self, now: Micros, row: u32) {
-        let Some(config) = self.read::<EncodingRow>(row) else {
+        let Some(config) = self.read::<EncodingRow>(now, row) else {
             return;
         };
         let live = config.head.live == 1;
@@ -245,12 +291,20 @@ impl Engine {
         }
         let state = tables.state::<EncodingRow>(row).map(|cell| cell.read());
         let state = state.and_then(Result::ok).unwrap_or_default();
-        let receiver = Receiver::new(config, state);
+        let mut receiver = Receiver::new(config, state);
+        let resumed = receiver.ssrc != 0;
+        receiver.resumed = resumed.then_some(now);
         if let Some(counters) = tables.counters::<EncodingRow>(row) {
             counters.renew(config.head.generation);
         }
         transport.resume_streams(row, now, &receiver.state);
         encoding.receiver = Some(Box::new(receiver));
+        if resumed {
+            let link = encoding.link;
+            self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
+            // The history died with the worker before: what viewers lost then is gone.
+            self.want_keyframe(now, link);
+        }
     }
 
     /// Makes or ends the feed of an encoding, depending on whether its track has
@@ -308,7 +362,7 @@ impl Engine {
     }
 
     fn subscription_changed(&mut self, now: Micros, row: u32) {
-        let Some(config) = self.read::<SubscriptionRow>(row) else {
+        let Some(config) = self.read::<SubscriptionRow>(now, row) else {
             return;
         };
         let link = link(row, &config);
@@ -327,7 +381,7 @@ impl Engine {
         }
         self.children.list_subscription(row, listed);
         if own {
-            self.begin_subscription(link, config);
+            self.begin_subscription(now, link, config);
         }
         for track in track_before.into_iter().chain([config.track]) {
             self.update_feeds(now, track);
@@ -347,7 +401,7 @@ impl Engine {
         }
     }
 
-    fn begin_subscription(&mut self, link: RowLink, config: SubscriptionConfig) {
+    fn begin_subscription(&mut self, now: Micros, link: RowLink, config: SubscriptionConfig) {
         let row = link.row;
         let track = self.track(config.track).copied();
         let audio = track.map(|track| track.config.kind == TrackConfig::AUDIO);
@@ -393,11 +447,16 @@ impl Engine {
         {
             subscriber.resume(encoding, state.ssrc, next_position(&state));
         }
+        let resumed = subscriber.source;
         // Before anything is sent: what another life of this SSRC has used must not be
         // forgotten with this engine.
         let state = *subscriber.snapshot();
         self.tables.store::<SubscriptionRow>(row, &state);
         self.subscriptions[row as usize] = Some(Box::new(subscriber));
+        if let Some(source) = resumed {
+            // What was lost before is in no history.
+            self.want_keyframe(now, source.encoding);
+        }
     }
 
     fn end_subscription(&mut self, row: u32) {

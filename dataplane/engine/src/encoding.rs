@@ -10,6 +10,7 @@ use crate::time::Micros;
 use crate::window::Window;
 use ion_tables::{EncodingConfig, EncodingState, RowLink};
 use ion_wire::CodecKind;
+use ion_wire::ext::PlayoutDelay;
 use std::sync::Arc;
 
 /// One RTP stream of a track, as a worker knows it. The worker of its publisher has
@@ -43,12 +44,14 @@ pub(crate) struct Feed {
     pub(crate) pending: Vec<Arc<Packet>>,
     /// When the last packet came; `None` before the first.
     pub(crate) last_packet: Option<Micros>,
-    /// Packets came in the last second.
+    /// Packets came, and not a second ago while other layers of the track went on.
     pub(crate) live: bool,
     /// By the publisher's sender reports.
     pub(crate) reported: Option<ClockMapping>,
     /// By the arrival of the newest packet, until there is a report.
     pub(crate) arrived: Option<ClockMapping>,
+    /// What the publisher last said of the delay until pictures are shown.
+    pub(crate) playout: Option<PlayoutDelay>,
 }
 
 impl Feed {
@@ -60,6 +63,7 @@ impl Feed {
             live: false,
             reported: None,
             arrived: None,
+            playout: None,
         }
     }
 
@@ -96,6 +100,8 @@ pub(crate) struct Receiver {
     /// Sequence number of full intra requests.
     pub(crate) fir_sequence: u8,
     pub(crate) last_packet: Option<Micros>,
+    /// When it went on from a state that another worker left.
+    pub(crate) resumed: Option<Micros>,
     pub(crate) stalled: bool,
     /// When the publisher said BYE.
     pub(crate) ended: Option<Micros>,
@@ -132,6 +138,7 @@ impl Receiver {
             last_keyframe: None,
             fir_sequence: 0,
             last_packet: None,
+            resumed: None,
             stalled: false,
             ended: None,
             touched: false,

@@ -9,7 +9,7 @@ use crate::time::Micros;
 use crate::timers::{TimerKind, Timers};
 use crate::transport::Transport;
 use ion_tables::{
-    DropReason, Encoding as EncodingRow, EncodingCounters, Event, RowKind, RowLink,
+    DropReason, Encoding as EncodingRow, EncodingCounters, Event, RowKind, RowLink, RowRef,
     Subscription as SubscriptionRow, SubscriptionCounters, TrackConfig, Transport as TransportRow,
     TransportCounters, WorkerTables,
 };
@@ -106,6 +106,8 @@ pub struct Engine {
     /// Drops that mean trouble, as last told of, and when that was.
     pub(crate) troubles: [u64; TROUBLES.len()],
     pub(crate) trouble_told: Micros,
+    /// Rows that were torn when they were read.
+    pub(crate) torn: Vec<RowRef>,
     /// The first scan of the tables has been made.
     pub(crate) scanned: bool,
     pub(crate) scratch: Box<Scratch>,
@@ -146,6 +148,7 @@ impl Engine {
             evict_at: 0,
             troubles: [0; TROUBLES.len()],
             trouble_told: Micros(0),
+            torn: Vec::new(),
             scanned: false,
             scratch: Box::new(Scratch {
                 rtcp: [0; crate::limits::PACKET_BYTES],
@@ -280,7 +283,9 @@ impl Engine {
                     TimerKind::Feedback => self.send_feedback(now, row, out),
                     TimerKind::Nack => self.send_nacks(now, row, out),
                     TimerKind::Keyframe => self.request_keyframe(now, row, out),
+                    TimerKind::KeyframeWait => self.wait_for_keyframe(now, row, out),
                     TimerKind::Upkeep => self.upkeep(now, row),
+                    TimerKind::TornRows => self.read_torn(now),
                 }
             }
         }

@@ -1,7 +1,7 @@
 use crate::clock::ClockMapping;
 use crate::engine::Engine;
 use crate::ingress::srtp_drop;
-use crate::limits::{MAX_DATAGRAM, PENDING};
+use crate::limits::{MAX_DATAGRAM, PENDING, UPKEEP_US};
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
@@ -13,7 +13,7 @@ use ion_tables::{
     DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
     TransportConfig, WorkerTables,
 };
-use ion_wire::ext::{AbsSendTime, transport_cc_bytes};
+use ion_wire::ext::{AbsSendTime, PlayoutDelay, transport_cc_bytes};
 use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
 use std::sync::Arc;
 
@@ -23,6 +23,8 @@ pub(crate) struct Header<'a> {
     pub(crate) mid: &'a [u8],
     /// Whether extensions that depend on the moment may be added.
     pub(crate) momentary: bool,
+    /// Playout delay to write instead of the publisher's; depends on the moment.
+    pub(crate) playout: Option<[u8; 3]>,
 }
 
 /// What was sent to one subscriber in one go.
@@ -89,8 +91,8 @@ impl Engine {
         let started = !std::mem::replace(&mut feed.live, true);
         if started {
             self.retarget(now, track.row);
-            self.timers.arm(TimerKind::Upkeep, row, now);
         }
+        self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
         if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
             && pending.iter().any(|packet| packet.keyframe)
         {
@@ -98,6 +100,7 @@ impl Engine {
             encoding.keyframe.came();
         }
         self.note_arrival(row, &pending);
+        self.note_playout(row, &pending);
         let subscriptions = self
             .children
             .subscriptions_of_track
@@ -127,6 +130,20 @@ impl Engine {
                 feed.history.insert(packet, |packet| pool.release(packet));
             }
             feed.pending = pending;
+        }
+    }
+
+    /// Keeps what the publisher says of the delay until pictures are shown.
+    fn note_playout(&mut self, row: u32, pending: &[Arc<Packet>]) {
+        let value = |packet: &Arc<Packet>| {
+            let value = packet.extension(ExtensionKind::PlayoutDelay)?;
+            PlayoutDelay::parse(value)
+        };
+        if let Some(said) = pending.iter().rev().find_map(value)
+            && let Some(encoding) = self.encodings[row as usize].as_deref_mut()
+            && let Some(feed) = encoding.feed.as_deref_mut()
+        {
+            feed.playout = Some(said);
         }
     }
 
@@ -373,6 +390,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         },
         mid: config.mid.as_bytes_of(),
         momentary: !subscriber.resends_plain(),
+        playout: subscriber.playout.value(packet),
     };
     let limit = transport.max_datagram();
     let path = transport.path.ok_or(DropReason::SendFailed)?;
@@ -420,14 +438,21 @@ pub(crate) fn write_header(
         .id(ExtensionKind::AbsSendTime)
         .filter(|_| header.momentary)
         .map(|id| (id, AbsSendTime::from_us(now.0).to_bytes()));
+    let playout = header
+        .playout
+        .filter(|_| header.momentary)
+        .and_then(|value| Some((map.id(ExtensionKind::PlayoutDelay)?, value)));
+    let replaced = playout.map(|_| ExtensionKind::PlayoutDelay);
     let carried = transport
         .carried
         .iter()
+        .filter(|(kind, _)| Some(*kind) != replaced)
         .filter_map(|(kind, id)| Some((id, packet.extension(kind)?)));
     let all = mid
         .into_iter()
         .chain(number.as_ref().map(|(id, value)| (*id, &value[..])))
         .chain(time.as_ref().map(|(id, value)| (*id, &value[..])))
+        .chain(playout.as_ref().map(|(id, value)| (*id, &value[..])))
         .chain(carried);
     let form = all.clone().fold(ExtForm::OneByte, |form, (id, value)| {
         form.and(ExtForm::fitting(id, value.len()))

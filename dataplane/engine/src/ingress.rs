@@ -272,6 +272,7 @@ impl Engine {
             value,
         );
         self.timers.arm(TimerKind::Keyframe, row, now);
+        self.timers.arm(TimerKind::KeyframeWait, row, now);
     }
 
     fn note_gaps(

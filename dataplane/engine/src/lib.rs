@@ -42,6 +42,7 @@ pub mod output;
 pub mod packet;
 /// What workers tell each other.
 pub mod peer;
+mod playout;
 mod pool;
 mod positions;
 mod reception;

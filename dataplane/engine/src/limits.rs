@@ -79,6 +79,26 @@ pub const SENDER_REPORT_MIN_US: u64 = 20_000;
 /// Retransmissions that are remembered to suppress repeats; a power of two.
 pub const RTX_REMEMBERED: usize = 256;
 
+/// A viewer is asked to hold its pictures back when it loses more than one in the first
+/// number of packets, and no longer when it loses less than one in the second ...
+pub const PLAYOUT_LOSS: (u64, u64) = (50, 100);
+/// ... as counted over one to two such spans, microseconds ...
+pub const PLAYOUT_SPAN_US: u64 = 5_000_000;
+/// ... of which this many packets count when nothing was lost before.
+pub const PLAYOUT_CLEAN: u32 = 200;
+/// What a viewer takes to ask again for a retransmission that does not come: 100 ms
+/// where it knows no round trip, the 20 ms of its timer, and some to decode, microseconds.
+pub const PLAYOUT_REPEAT_US: u64 = 150_000;
+/// Longest that a viewer is asked to hold pictures back, milliseconds.
+pub const PLAYOUT_MAX_MS: u16 = 500;
+/// The delay is lowered by this each second after the loss, milliseconds ...
+pub const PLAYOUT_LOWER_MS: u16 = 20;
+/// ... and when it has come to nothing, that is said for so many seconds.
+pub const PLAYOUT_ZEROS: u8 = 3;
+/// Longest delay that is said where the publisher says nothing: what players take by
+/// themselves, milliseconds.
+pub const PLAYOUT_MAX_DEFAULT_MS: u16 = 10_000;
+
 /// Arrivals that one transport remembers for transport-wide feedback; a power of two.
 pub const TWCC_WINDOW: usize = 2_048;
 /// Feedback is sent this often at most, microseconds ...
@@ -108,6 +128,11 @@ pub const UPKEEP_US: u64 = 200_000;
 pub const CLOCK_SLEW_US: i64 = 1_000;
 /// ... unless it is off by more than this.
 pub const CLOCK_STEP_US: i64 = 1_000_000;
+
+/// A row that was torn is read again after this long, microseconds.
+pub const TORN_RETRY_US: u64 = 100_000;
+/// Torn rows that are remembered; with more, all rows are read again.
+pub const TORN_ROWS: usize = 64;
 
 /// Resolution of the timers, microseconds.
 pub const TICK_US: u64 = 5_000;

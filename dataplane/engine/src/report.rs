@@ -105,8 +105,24 @@ impl Engine {
         let subscriptions =
             std::mem::take(&mut self.children.subscriptions_of_transport[row as usize]);
         self.send_sender_reports(now, row, &subscriptions, out);
+        for &subscription in &subscriptions {
+            self.settle_playout(now, subscription);
+        }
         self.children.subscriptions_of_transport[row as usize] = subscriptions;
         self.send_receiver_report(now, row, out);
+    }
+
+    /// Lets a viewer show pictures sooner again when it loses nothing any more.
+    fn settle_playout(&mut self, now: Micros, row: u32) {
+        let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
+            return;
+        };
+        let theirs = subscriber
+            .source
+            .and_then(|source| self.encodings.get(source.encoding.row as usize)?.as_deref())
+            .and_then(|encoding| encoding.feed.as_deref()?.playout);
+        let sent = subscriber.state.sender_packets;
+        subscriber.playout.tick(now, sent, theirs);
     }
 
     fn sender_info(&self, now: Micros, row: u32) -> Option<(u32, SenderInfo)> {
@@ -380,18 +396,10 @@ impl Engine {
             return;
         };
         let (link, config) = (encoding.link, encoding.config);
-        let waiting = self.has_waiting(now, link, config.track);
-        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
-            return;
-        };
-        if waiting {
-            encoding.keyframe.want_again(now);
-        }
         let Some(due) = encoding.keyframe.due() else {
-            if waiting {
-                self.timers
-                    .arm(TimerKind::Keyframe, row, now + KEYFRAME_THROTTLE_US);
-            }
+            // One came meanwhile; not everybody could be sent it, maybe.
+            let again = now + KEYFRAME_THROTTLE_US;
+            self.timers.arm(TimerKind::KeyframeWait, row, again);
             return;
         };
         if due > now {
@@ -410,8 +418,30 @@ impl Engine {
         if let Some(encoding) = self.encodings[row as usize].as_deref_mut() {
             encoding.keyframe.sent(now);
             let again = now + KEYFRAME_THROTTLE_US;
-            self.timers.arm(TimerKind::Keyframe, row, again);
+            self.timers.arm(TimerKind::KeyframeWait, row, again);
         }
+    }
+
+    /// Asks for a keyframe once more if somebody has waited for it too long.
+    pub(crate) fn wait_for_keyframe<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let Some(encoding) = self.encodings[row as usize].as_deref() else {
+            return;
+        };
+        let (link, track) = (encoding.link, encoding.config.track);
+        if !self.has_waiting(now, link, track) {
+            return;
+        }
+        if let Some(encoding) = self.encodings[row as usize].as_deref_mut() {
+            encoding.keyframe.want_again(now);
+        }
+        self.timers
+            .arm(TimerKind::KeyframeWait, row, now + KEYFRAME_THROTTLE_US);
+        self.request_keyframe(now, row, out);
     }
 
     /// Sends a PLI, or where only that was negotiated a FIR. False if there is nothing

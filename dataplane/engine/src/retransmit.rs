@@ -94,18 +94,20 @@ impl Engine {
         let Some(position) = index.checked_add_signed(-epoch.sequence_offset) else {
             return Answer::Missed;
         };
-        let packet = self
+        let feed = self
             .encodings
             .get(epoch.source.encoding.row as usize)
             .and_then(|slot| slot.as_deref())
             .filter(|encoding| encoding.link == epoch.source.encoding)
-            .and_then(|encoding| encoding.feed.as_deref())
-            .and_then(|feed| feed.history.get(position))
-            .filter(|packet| packet.ssrc == epoch.source.ssrc)
-            .cloned();
-        let Some(packet) = packet else {
+            .and_then(|encoding| encoding.feed.as_deref());
+        let Some(feed) = feed else {
             return Answer::Missed;
         };
+        let packet = feed.history.get(position).cloned();
+        let Some(packet) = packet.filter(|packet| packet.ssrc == epoch.source.ssrc) else {
+            return Answer::Missed;
+        };
+        subscriber.lost(now, index, &packet, feed.playout);
         let numbers = Numbers {
             index,
             timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
@@ -203,6 +205,7 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
         },
         mid: config.mid.as_bytes_of(),
         momentary: true,
+        playout: subscriber.playout.value(packet),
     };
     let path = transport.path.ok_or(DropReason::SendFailed)?;
     let limit = transport.max_datagram();

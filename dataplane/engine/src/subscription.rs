@@ -1,8 +1,10 @@
 use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
+use crate::playout::Playout;
 use crate::time::Micros;
 use crate::window::{Seen, Window};
 use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState};
+use ion_wire::ext::PlayoutDelay;
 
 const SEND_WORDS: usize = SEND_WINDOW / 64;
 
@@ -78,6 +80,8 @@ pub(crate) struct Subscriber {
     repeats: [(u32, u32); RTX_REMEMBERED],
     pub(crate) rtx_next: u64,
     pub(crate) rtt_us: u64,
+    /// How long the viewer is asked to hold pictures back.
+    pub(crate) playout: Playout,
     /// Last full intra request of the viewer.
     pub(crate) fir_sequence: Option<u8>,
     pub(crate) state: SubscriptionState,
@@ -135,6 +139,7 @@ impl Subscriber {
             repeats: [(0, 0); RTX_REMEMBERED],
             rtx_next: state.rtx_srtp_next,
             rtt_us: 0,
+            playout: Playout::new(state.playout_ms, state.sender_packets),
             fir_sequence: None,
             state,
         }
@@ -334,6 +339,28 @@ impl Subscriber {
         self.sent.contains(index)
     }
 
+    /// Takes in that a packet that is still here was asked for again.
+    pub(crate) fn lost(
+        &mut self,
+        now: Micros,
+        index: u64,
+        packet: &Packet,
+        theirs: Option<PlayoutDelay>,
+    ) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "compared for equality only, both cut alike"
+        )]
+        let key = index as u32;
+        let (known, at) = self.repeats[key as usize % RTX_REMEMBERED];
+        let again = at != 0 && known == key;
+        // Without a stream for retransmissions there is nothing that may depend on the moment.
+        if self.has_rtx() && !self.audio && !again {
+            let (age, sent) = (now.since(packet.arrival), self.state.sender_packets);
+            self.playout.lost(now, age, sent, theirs);
+        }
+    }
+
     /// Whether a retransmission of `index` would come too soon after the last one; if
     /// not, this one is remembered.
     pub(crate) fn is_repeat(&mut self, index: u64, now: Micros) -> bool {
@@ -361,6 +388,7 @@ impl Subscriber {
         state.rtx_srtp_next = self.rtx_next;
         state.timestamp = self.last_timestamp;
         state.encoding = self.source.map_or(0, |source| source.encoding.row + 1);
+        state.playout_ms = self.playout.told_ms();
         if let Some(epoch) = epoch {
             state.sequence_offset = epoch.sequence_offset;
             state.timestamp_offset = epoch.timestamp_offset;

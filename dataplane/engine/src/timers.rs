@@ -10,19 +10,25 @@ pub(crate) enum TimerKind {
     Feedback,
     /// Missing packets of an encoding.
     Nack,
-    /// A keyframe of an encoding that somebody waits for.
+    /// A keyframe of an encoding that was asked for.
     Keyframe,
+    /// A look whether somebody still waits for a keyframe of an encoding.
+    KeyframeWait,
     /// Upkeep of an encoding.
     Upkeep,
+    /// Rows that were torn when they were read; there is one, of row 0.
+    TornRows,
 }
 
 impl TimerKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::Report,
         Self::Feedback,
         Self::Nack,
         Self::Keyframe,
+        Self::KeyframeWait,
         Self::Upkeep,
+        Self::TornRows,
     ];
 }
 
@@ -72,26 +78,30 @@ impl Timers {
             return;
         }
         let id = self.id(kind, row);
-        let Some(link) = self.links.get_mut(id as usize) else {
-            return;
-        };
-        if *link != IDLE {
+        if self.links.get(id as usize) != Some(&IDLE) {
             return;
         }
         let tick = at.0.div_ceil(TICK_US);
-        if self.occupied.iter().all(|&word| word == 0) {
-            // Nothing was due for a while: the wheel stands where it stopped.
-            self.tick = self.tick.max(tick.saturating_sub(TURN - 1));
+        // The wheel stands where something was last due. It is turned as far as this needs,
+        // past slots that are empty.
+        let needed = tick.saturating_sub(TURN - 1);
+        if needed > self.tick {
+            let free = self.next_tick().map_or(needed, |next| next.min(needed));
+            self.tick = self.tick.max(free);
         }
         let tick = tick.clamp(self.tick, self.tick + TURN - 1);
         let slot = Self::slot(tick);
-        *link = self.heads[slot];
+        self.links[id as usize] = self.heads[slot];
         self.heads[slot] = id;
         self.occupied[slot / 64] |= 1 << (slot % 64);
     }
 
     /// When the next timer fires.
     pub(crate) fn next(&self) -> Option<Micros> {
+        self.next_tick().map(|tick| Micros(tick * TICK_US))
+    }
+
+    fn next_tick(&self) -> Option<u64> {
         let mut tick = self.tick;
         let end = self.tick + TURN;
         while tick < end {
@@ -99,7 +109,7 @@ impl Timers {
             let rest = self.occupied[slot / 64] >> (slot % 64);
             if rest != 0 {
                 let found = tick + u64::from(rest.trailing_zeros());
-                return (found < end).then_some(Micros(found * TICK_US));
+                return (found < end).then_some(found);
             }
             tick += 64 - (slot % 64) as u64;
         }
@@ -169,6 +179,18 @@ mod tests {
         );
         assert_eq!(fire(&mut timers, 60_000_000), [(TimerKind::Report, 9)]);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn none_fires_early_because_the_wheel_stood_still() {
+        let mut timers = Timers::new(2);
+        // Armed for a turn ahead when the wheel last moved 0.9 s ago.
+        timers.arm(TimerKind::Report, 0, Micros(1_000_000));
+        timers.arm(TimerKind::Report, 1, Micros(1_900_000));
+        assert_eq!(fire(&mut timers, 1_000_000), [(TimerKind::Report, 0)]);
+        assert_eq!(timers.next(), Some(Micros(1_900_000)));
+        assert_eq!(fire(&mut timers, 1_899_999), []);
+        assert_eq!(fire(&mut timers, 1_900_000), [(TimerKind::Report, 1)]);
     }
 
     #[test]

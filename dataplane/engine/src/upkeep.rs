@@ -152,11 +152,43 @@ impl Engine {
         }
     }
 
+    /// Layers that fell silent while others of the same track go on are no longer chosen.
+    /// When all are silent, the source is: nobody is better off with another layer.
+    fn end_silent_layers(&mut self, now: Micros, row: u32) {
+        let Some(track) = self.encodings[row as usize]
+            .as_deref()
+            .map(|encoding| encoding.config.track)
+        else {
+            return;
+        };
+        let Some(links) = self.track(track).map(|track| track.config.encodings) else {
+            return;
+        };
+        let mut newest = None;
+        for link in links {
+            let feed = self.encoding(link).and_then(|e| e.feed.as_deref());
+            newest = newest.max(feed.and_then(|feed| feed.last_packet));
+        }
+        let Some(newest) = newest else { return };
+        let mut ended = false;
+        for link in links {
+            let Some(feed) = self.encoding(link).and_then(|e| e.feed.as_deref_mut()) else {
+                continue;
+            };
+            let silent = feed.last_packet.is_none_or(|at| newest.since(at) > LIVE_US);
+            ended |= feed.live && silent;
+            feed.live &= !silent;
+        }
+        if ended {
+            self.retarget(now, track.row);
+        }
+    }
+
     /// Keeps an encoding in order while there is something of it: history that is too
-    /// old goes, layers that fell silent are no longer chosen, counters are brought up
-    /// to date.
+    /// old goes, silence is told of, counters are brought up to date.
     pub(crate) fn upkeep(&mut self, now: Micros, row: u32) {
         let horizon = now - self.config.history_us;
+        self.end_silent_layers(now, row);
         let Some(encoding) = self
             .encodings
             .get_mut(row as usize)
@@ -164,23 +196,21 @@ impl Engine {
         else {
             return;
         };
-        let (link, track) = (encoding.link, encoding.config.track);
+        let link = encoding.link;
         let silent = |last: Option<Micros>| last.is_none_or(|at| now.since(at) > LIVE_US);
         let mut again = false;
-        let mut ended = false;
         if let Some(feed) = encoding.feed.as_deref_mut() {
             let pool = &mut self.pool;
             feed.history
                 .expire(horizon, EXPIRE_STEPS, |packet| pool.release(packet));
-            ended = feed.live && silent(feed.last_packet);
-            feed.live &= !ended;
-            again |= feed.live || !feed.history.is_empty();
+            again |= !silent(feed.last_packet) || !feed.history.is_empty();
         }
         let mut stalled = false;
         let mut figures = None;
         if let Some(receiver) = encoding.receiver.as_deref_mut() {
-            let quiet = silent(receiver.last_packet);
-            stalled = quiet && receiver.last_packet.is_some() && !receiver.stalled;
+            let heard = receiver.last_packet.or(receiver.resumed);
+            let quiet = silent(heard);
+            stalled = quiet && heard.is_some() && !receiver.stalled;
             receiver.stalled |= stalled;
             again |= !quiet;
             let reception = &receiver.reception;
@@ -194,9 +224,6 @@ impl Engine {
         if let (Some((lost, jitter)), Some(counters)) = (figures, self.encoding_counters(row)) {
             counters.packets_lost.set(lost);
             counters.jitter_us.set(jitter);
-        }
-        if ended {
-            self.retarget(now, track.row);
         }
         if again {
             self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);

@@ -199,10 +199,10 @@ pub struct TransportState {
     pub srtcp_tx_next: u32,
     /// Next transport-wide sequence number to send with (extended).
     pub transport_cc_next: u64,
-    /// Highest SRTCP index received.
-    pub srtcp_rx_highest: u32,
     /// Number of transport-wide feedback packets sent.
     pub transport_cc_feedback_count: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Counters of a transport.
@@ -462,6 +462,10 @@ pub struct SubscriptionState {
     pub sender_packets: u32,
     /// Payload octets sent since then, modulo 2^32.
     pub sender_octets: u32,
+    /// Least playout delay that the viewer was last told, milliseconds; 0 is none.
+    pub playout_ms: u16,
+    /// Zero.
+    pub reserved: [u16; 3],
 }
 
 /// Counters of a subscription.
@@ -571,7 +575,7 @@ const _: () = {
     assert!(size_of::<EncodingConfig>() == 88);
     assert!(size_of::<EncodingState>() == 56);
     assert!(size_of::<SubscriptionConfig>() == 64);
-    assert!(size_of::<SubscriptionState>() == 48);
+    assert!(size_of::<SubscriptionState>() == 56);
     assert!(size_of::<TransportCounters>() == 128);
     assert!(size_of::<EncodingCounters>() == 128);
     assert!(size_of::<SubscriptionCounters>() == 128);

@@ -105,6 +105,25 @@ impl<T: Plain> SeqCell<T> {
         Err(Torn)
     }
 
+    /// A copy of the value of a writer that is dead, also where it died in the middle of
+    /// a write: then each word is either what was written last or what was being written.
+    pub fn read_abandoned(&self) -> T {
+        self.read().unwrap_or_else(|Torn| {
+            let mut value = T::new_zeroed();
+            let bytes = value.as_mut_bytes();
+            for (word, chunk) in self.words.as_ref().iter().zip(bytes.as_chunks_mut::<8>().0) {
+                *chunk = word.load(Ordering::Relaxed).to_ne_bytes();
+            }
+            value
+        })
+    }
+
+    /// Leaves the cell as a writer does that stops in the middle of a write. For tests.
+    #[doc(hidden)]
+    pub fn tear(&self) {
+        self.sequence.fetch_or(1, Ordering::Relaxed);
+    }
+
     /// Changes whenever the value is written; equal means nothing was written.
     pub fn version(&self) -> u32 {
         self.sequence.load(Ordering::Acquire)

@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub const NTP_ZERO: u64 = 0xE000_0000_0000_0000;
 pub const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 /// Extension ids of every client, by kind: publishers count up, viewers down.
-pub const KINDS: [ExtensionKind; 8] = [
+pub const KINDS: [ExtensionKind; 9] = [
     ExtensionKind::Mid,
     ExtensionKind::Rid,
     ExtensionKind::RepairedRid,
@@ -26,6 +26,7 @@ pub const KINDS: [ExtensionKind; 8] = [
     ExtensionKind::AudioLevel,
     ExtensionKind::VideoOrientation,
     ExtensionKind::DependencyDescriptor,
+    ExtensionKind::PlayoutDelay,
 ];
 
 pub fn publisher_id(kind: ExtensionKind) -> u8 {

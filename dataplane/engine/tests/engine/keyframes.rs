@@ -217,3 +217,82 @@ fn the_highest_layer_allowed_is_switched_to_at_its_keyframe() {
     );
     assert_eq!(world.subscription_counters(sub).switches.load(), 4);
 }
+
+#[test]
+fn a_request_waits_for_the_throttle_and_no_longer() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let watching = world.client(0, true);
+    let waiting = world.client(0, true);
+    let track = world.video(publisher);
+    let sub = world.subscribe(watching, track);
+    let send = |world: &mut World, index: u64| {
+        let packet = Rtp::new(10, VP8, index, 0, &vp8(index == 1, index));
+        world.send(publisher, &packet.with(ExtensionKind::Mid, b"1"));
+    };
+    send(&mut world, 1);
+    world.advance(2_000_000);
+    send(&mut world, 2);
+    world.subscribe(waiting, track);
+    world.advance(10_000);
+    let asked = world.plis(publisher).last().unwrap().0;
+    // Not so soon that it must wait, not so late that the one who waits is asked for again.
+    world.advance(600_000);
+    let now = world.now;
+    world.send_rtcp(watching, &pli(media_ssrc(sub)));
+    world.advance(20_000);
+    let again = world.plis(publisher).last().unwrap().0;
+    assert!(
+        again > asked && again.since(now) <= 2 * limits::TICK_US,
+        "{asked:?} {now:?} {again:?}"
+    );
+}
+
+#[test]
+fn when_all_layers_are_silent_none_is_better() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let viewer = world.client(0, true);
+    let layer = |rid: &'static str| move |e: &mut EncodingConfig| e.rid = Text::new(rid).unwrap();
+    let (low, high) = (layer("q"), layer("f"));
+    let track = world.track(publisher, true, &[&low, &high]);
+    let sub = world.subscribe(viewer, track);
+    let mut index = 0;
+    let mut frame = |world: &mut World, layers: &[u32], key: bool| {
+        index += 1;
+        for &layer in layers {
+            let rid: &[u8] = if layer == 0 { b"q" } else { b"f" };
+            let packet = Rtp::new(10 + layer, VP8, index, 0, &vp8(key, index))
+                .with(ExtensionKind::Mid, b"1")
+                .with(ExtensionKind::Rid, rid);
+            world.send(publisher, &packet);
+        }
+        world.advance(33_000);
+    };
+    frame(&mut world, &[1], true);
+    for _ in 0..30 {
+        frame(&mut world, &[0, 1], false);
+    }
+    // The camera is off: the low layer happens to end last.
+    frame(&mut world, &[0], false);
+    let plis = world.plis(publisher).len();
+    world.advance(10_000_000);
+    assert_eq!(
+        world.plis(publisher).len(),
+        plis,
+        "no other layer is asked for"
+    );
+    for _ in 0..30 {
+        frame(&mut world, &[0, 1], false);
+    }
+    assert_eq!(world.clients[viewer].of(media_ssrc(sub)).len(), 61);
+    assert_eq!(world.plis(publisher).len(), plis);
+    // But after the silence the high one stays away: now it is.
+    world.advance(10_000_000);
+    for _ in 0..60 {
+        frame(&mut world, &[0], false);
+    }
+    assert_eq!(world.plis(publisher).last().unwrap().1, 10);
+    frame(&mut world, &[0], true);
+    assert_eq!(world.clients[viewer].of(media_ssrc(sub)).len(), 62);
+}

@@ -2,8 +2,8 @@
 
 use crate::harness::*;
 use ion_tables::{
-    Address, Encoding, EncodingConfig, ExtensionKind, RowLink, Subscription, SubscriptionConfig,
-    Track, TrackConfig, Transport, TransportConfig,
+    Address, Encoding, EncodingConfig, EventKind, EventReader, ExtensionKind, RowLink,
+    Subscription, SubscriptionConfig, Track, TrackConfig, Transport, TransportConfig,
 };
 use std::net::SocketAddr;
 
@@ -372,4 +372,139 @@ fn rows_full_of_nonsense_do_no_harm() {
     world.send(publisher, &packet(10, 1, true));
     assert_eq!(world.clients[viewer].of(media_ssrc(sub)).len(), 1);
     world.advance(3_000_000);
+}
+
+#[test]
+fn an_address_goes_back_to_whom_it_was_taken_from() {
+    for moves in [false, true] {
+        let mut world = World::new(2);
+        let first = world.client(1, false);
+        let second = world.client(0, false);
+        let viewer = world.client(1, true);
+        let track = world.video(first);
+        let sub = world.subscribe(viewer, track);
+        let address = world.clients[first].address;
+        let row = world.clients[second].row.row;
+        world.edit::<Transport>(row, |t| t.remote = Address::from(address));
+        world.arrive_at(0, address, &[0x80; 40]);
+        assert_eq!(
+            world.all_drops(),
+            [(ion_tables::DropReason::AuthFailed, 1)],
+            "the younger"
+        );
+        if moves {
+            let elsewhere = SocketAddr::from(([127, 0, 0, 9], 9));
+            world.edit::<Transport>(row, |t| t.remote = Address::from(elsewhere));
+        } else {
+            world.free::<Transport>(row);
+        }
+        world.send(first, &packet(10, 1, true));
+        assert_eq!(world.clients[viewer].of(media_ssrc(sub)).len(), 1);
+    }
+}
+
+#[test]
+fn a_row_seen_torn_is_read_again() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let viewer = world.client(0, true);
+    let track = world.video(publisher);
+    let sub = world.subscribe(viewer, track);
+    let cell = world.tables.config::<Subscription>(sub).unwrap();
+    let mut config = cell.read().unwrap();
+    config.flags |= SubscriptionConfig::PAUSED;
+    // The writer stops in the middle, and all is read anew.
+    cell.tear();
+    world.start_workers(1);
+    world.send(publisher, &packet(10, 1, true));
+    world.advance(150_000);
+    assert!(world.clients[viewer].rtp.is_empty());
+    assert!(world.tables.worker_counters(0).unwrap().rows_torn.load() > 0);
+    // It goes on without a word.
+    config.flags &= !SubscriptionConfig::PAUSED;
+    world.control.write::<Subscription>(sub, &config);
+    world.advance(150_000);
+    world.send(publisher, &packet(10, 2, true));
+    assert_eq!(world.clients[viewer].rtp.len(), 1);
+    let torn = world.tables.worker_counters(0).unwrap().rows_torn.load();
+    world.advance(1_000_000);
+    assert_eq!(
+        world.tables.worker_counters(0).unwrap().rows_torn.load(),
+        torn
+    );
+}
+
+#[test]
+fn a_publisher_that_is_silent_after_all_has_died_is_told_of() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let track = world.video(publisher);
+    let events = |world: &World, reader: &mut EventReader| {
+        let ring = world.tables.events(0).unwrap();
+        let all: Vec<_> = std::iter::from_fn(|| reader.take(ring))
+            .map(|e| e.kind)
+            .collect();
+        all
+    };
+    world.send(publisher, &packet(10, 1, true));
+    world.start_workers(1);
+    let mut reader = EventReader::default();
+    events(&world, &mut reader);
+    world.advance(2_000_000);
+    assert_eq!(events(&world, &mut reader), [EventKind::EncodingStalled]);
+    world.send(publisher, &packet(10, 2, true));
+    world.advance(500_000);
+    assert_eq!(events(&world, &mut reader), [EventKind::EncodingResumed]);
+    // Nobody watches: what is counted is kept up to date all the same, after a stall too.
+    world.send(publisher, &packet(10, 5, true));
+    world.advance(300_000);
+    assert_eq!(world.encoding_counters(track).packets_lost.load(), 2);
+}
+
+#[test]
+fn after_all_has_died_a_new_picture_is_asked_for() {
+    for workers in [1, 2] {
+        let mut world = World::new(workers);
+        let publisher = world.client(0, false);
+        let viewer = world.client(workers - 1, true);
+        let track = world.video(publisher);
+        world.subscribe(viewer, track);
+        let mut index = 0;
+        let mut play = |world: &mut World, ssrc: u32, from: u64, key: bool| {
+            for at in 0..20 {
+                world.send(publisher, &packet(ssrc, from + at, key && at == 0));
+                world.advance(33_000);
+                index += 1;
+            }
+        };
+        play(&mut world, 10, 500, true);
+        let plis = world.plis(publisher).len();
+        world.start_workers(workers);
+        world.advance(10_000);
+        assert_eq!(
+            world.plis(publisher)[plis..]
+                .iter()
+                .map(|p| p.1)
+                .collect::<Vec<_>>(),
+            [10]
+        );
+        play(&mut world, 10, 520, true);
+        assert_eq!(world.plis(publisher).len(), plis + 1, "once: it comes");
+        // Another SSRC just before: it is the one that is asked, and goes on.
+        play(&mut world, 11, 60_000, true);
+        let plis = world.plis(publisher).len();
+        world.start_workers(workers);
+        world.advance(10_000);
+        assert_eq!(
+            world.plis(publisher)[plis..]
+                .iter()
+                .map(|p| p.1)
+                .collect::<Vec<_>>(),
+            [11]
+        );
+        play(&mut world, 11, 60_020, true);
+        let got = &world.clients[viewer].rtp;
+        assert_eq!(got.len() as u64, index);
+        assert!(got.windows(2).all(|w| w[1].index == w[0].index + 1));
+    }
 }
