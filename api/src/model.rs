@@ -13,7 +13,8 @@ pub struct RoomList {
     pub rooms: Vec<RoomInfo>,
 }
 
-/// `GET /v1/rooms/{room}`, and one entry of the list.
+/// `GET /v1/rooms/{room}`, and one entry of the list. Hidden participants and their tracks are
+/// not counted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RoomInfo {
@@ -109,7 +110,7 @@ pub struct ParticipantInfo {
     pub srtp_profile: Option<String>,
     /// Round-trip time, where it is known.
     pub rtt_ms: Option<f64>,
-    /// Tracks published or subscribed.
+    /// Tracks that it publishes, or plays now.
     pub tracks: u32,
     /// Live bitrate of media received from it.
     pub received_bps: u64,

@@ -27,7 +27,7 @@ use crate::candidates::{Loopback, candidates};
 use crate::metrics::Metrics;
 use crate::programmer::Programmer;
 use crate::record::Record;
-use crate::rooms::{Key, Rooms};
+use crate::rooms::{Capacity, Key, Rooms};
 use crate::session::{EndCause, Output, Session};
 use crate::store::Store;
 use crate::throttle::Throttle;
@@ -62,6 +62,8 @@ pub struct Config {
     pub ice: Timeouts,
     /// DTLS versions, SRTP profiles and time-out.
     pub dtls: ion_dtls::Config,
+    /// How many may come in.
+    pub rooms: Capacity,
 }
 
 impl Config {
@@ -73,6 +75,7 @@ impl Config {
             loopback: Loopback::Last,
             ice: Timeouts::default(),
             dtls: ion_dtls::Config::default(),
+            rooms: Capacity::default(),
         }
     }
 }
@@ -153,6 +156,9 @@ pub struct Core {
     rooms: Rooms,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,
+    /// Publishers whose viewers have changed since these were written.
+    stale_masks: BTreeSet<Key>,
+    bindings_visited: u64,
     rates: rates::Rates,
     ended: ended::Ended,
     next_key: u64,
@@ -185,6 +191,12 @@ impl Core {
     /// Number of sessions.
     pub fn len(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// How many bindings of viewers to tracks were looked at so far, to find out which
+    /// workers a track goes to: the cost of rooms, for tests and benches.
+    pub fn bindings_visited(&self) -> u64 {
+        self.bindings_visited
     }
 
     /// Whether there is no session.

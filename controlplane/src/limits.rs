@@ -25,6 +25,9 @@ pub const ENDED: usize = 1_024;
 /// How long an ended session is shown.
 pub const ENDED_FOR: Duration = Duration::from_secs(300);
 
+/// Username fragments of a peer that are known as superseded by an ICE restart.
+pub const PAST_UFRAGS: usize = 4;
+
 /// How long a counter-offer waits for its answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 

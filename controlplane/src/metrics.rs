@@ -7,7 +7,7 @@
 use crate::programmer::table_name;
 use crate::session::EndCause;
 use ion_api::model::Role;
-use ion_tables::{DropReason, RowKind, Tables, WorkerCounters};
+use ion_tables::{DropReason, EventKind, RowKind, Tables, WorkerCounters};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -58,6 +58,10 @@ pub enum UdpDrop {
     NoUsername,
     /// DTLS from an address that ICE has not validated.
     UnvalidatedDtls,
+    /// DTLS of a session whose handshake was an earlier process's; nothing can read it.
+    InheritedDtls,
+    /// Likewise, an encrypted alert by its looks: a goodbye.
+    InheritedAlert,
     /// Longer than anything we expect.
     TooLong,
     /// The kernel did not take an answer.
@@ -71,6 +75,8 @@ impl UdpDrop {
             Self::UnknownUser => "unknown_user",
             Self::NoUsername => "no_username",
             Self::UnvalidatedDtls => "unvalidated_dtls",
+            Self::InheritedDtls => "inherited_dtls",
+            Self::InheritedAlert => "inherited_dtls_alert",
             Self::TooLong => "too_long",
             Self::SendFailed => "send_failed",
         }
@@ -101,6 +107,7 @@ pub struct Metrics {
     pub udp_sent: Counter,
     /// DTLS records that made no sense and were dropped.
     pub dtls_filtered: Counter,
+    events: Family<KindLabel, Counter>,
     /// Events of workers that were overwritten before they were read.
     pub events_lost: Counter,
     /// Writes to the store that failed.
@@ -128,6 +135,9 @@ impl Metrics {
         for role in [Role::Publisher, Role::Viewer] {
             drop(metrics.sessions.get_or_create(&kind(role)));
             drop(metrics.created.get_or_create(&kind(role)));
+        }
+        for kind in EVENT_KINDS {
+            drop(metrics.events.get_or_create(&event_label(kind)));
         }
         for cause in EndCause::NAMES {
             drop(metrics.ended.get_or_create(&CauseLabel { cause }));
@@ -194,6 +204,11 @@ impl Metrics {
                 reason: reason.name(),
             })
             .inc();
+    }
+
+    /// A worker told of something.
+    pub fn event(&self, kind: EventKind) {
+        self.events.get_or_create(&event_label(kind)).inc();
     }
 
     /// A request was refused for want of room: which limit it met.
@@ -302,6 +317,12 @@ impl Metrics {
         );
         add(
             r,
+            "events",
+            "Events of workers that were read, by kind",
+            &self.events,
+        );
+        add(
+            r,
             "events_lost",
             "Worker events overwritten before they were read",
             &self.events_lost,
@@ -317,6 +338,29 @@ impl Metrics {
 
 fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: &M) {
     registry.register(name, help, metric.clone());
+}
+
+const EVENT_KINDS: [EventKind; 7] = [
+    EventKind::EncodingStarted,
+    EventKind::EncodingStalled,
+    EventKind::EncodingResumed,
+    EventKind::LayerSwitched,
+    EventKind::KeyframeWait,
+    EventKind::EncodingEnded,
+    EventKind::WorkerTrouble,
+];
+
+fn event_label(kind: EventKind) -> KindLabel {
+    let kind = match kind {
+        EventKind::EncodingStarted => "encoding_started",
+        EventKind::EncodingStalled => "encoding_stalled",
+        EventKind::EncodingResumed => "encoding_resumed",
+        EventKind::LayerSwitched => "layer_switched",
+        EventKind::KeyframeWait => "keyframe_wait",
+        EventKind::EncodingEnded => "encoding_ended",
+        EventKind::WorkerTrouble => "worker_trouble",
+    };
+    KindLabel { kind }
 }
 
 fn is_handshake_failure(cause: &str) -> bool {

@@ -134,6 +134,11 @@ impl Programmer {
         }
     }
 
+    /// Whether a row was written and not released since.
+    pub fn is_live<R: Row>(&self, link: RowLink) -> bool {
+        self.tables().follow::<R>(link).is_some()
+    }
+
     /// Writes a transport's secrets.
     pub fn write_secrets(&mut self, transport: RowLink, secrets: &mut TransportSecrets) {
         secrets.generation = transport.generation;

@@ -220,7 +220,8 @@ pub struct Played {
     pub rtx_ssrc: Option<u32>,
     /// What the viewer can take.
     pub payloads: Vec<Payload>,
-    /// Its subscription row.
+    /// Its subscription row. It is the section's own from the start, so that there is room
+    /// when a track comes, and is written first when one does.
     pub row: Link,
 }
 
@@ -319,6 +320,10 @@ pub struct Record {
     pub joined_at_s: u64,
     /// Entity tag of the ICE session.
     pub etag: String,
+    /// The peer's username fragments of earlier ICE sessions, the oldest first. What comes
+    /// under one of them is late, and no ICE restart.
+    #[serde(default)]
+    pub past_ufrags: Vec<String>,
     /// `sha-256 AB:…`: one of these is the peer's certificate. Empty while a counter-offer waits.
     pub fingerprints: Vec<String>,
     /// Ion starts the DTLS handshake.
@@ -350,6 +355,14 @@ impl Record {
             Media::Publish(_) => Role::Publisher,
             Media::Play(_) | Media::Offered { .. } => Role::Viewer,
         }
+    }
+
+    /// Notes that the peer's username fragment is no longer current.
+    pub fn supersede(&mut self, ufrag: Option<String>) {
+        self.past_ufrags.extend(ufrag);
+        let known = self.past_ufrags.len();
+        self.past_ufrags
+            .drain(..known.saturating_sub(crate::limits::PAST_UFRAGS));
     }
 
     /// The tracks published; none for a viewer.

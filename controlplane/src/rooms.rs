@@ -130,9 +130,31 @@ struct Room {
     viewers: BTreeMap<Key, Viewer>,
 }
 
+/// How many may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Rooms.
+    pub rooms: usize,
+    /// Sessions in one room, publishers and viewers together.
+    pub sessions: usize,
+    /// Publishing sessions in one room.
+    pub publishers: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            rooms: limits::ROOMS,
+            sessions: limits::SESSIONS_PER_ROOM,
+            publishers: limits::PUBLISHERS_PER_ROOM,
+        }
+    }
+}
+
 /// All rooms.
 #[derive(Debug, Default)]
 pub struct Rooms {
+    capacity: Capacity,
     rooms: HashMap<RoomName, Room>,
     of: HashMap<Key, RoomName>,
     next_live: u64,
@@ -207,6 +229,14 @@ impl Room {
 }
 
 impl Rooms {
+    /// No room yet.
+    pub fn new(capacity: Capacity) -> Self {
+        Self {
+            capacity,
+            ..Self::default()
+        }
+    }
+
     /// Takes in what happened.
     pub fn handle(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -314,12 +344,10 @@ impl Rooms {
     /// Which limit is reached.
     pub fn admit(&self, room: &RoomName, is_publisher: bool, promised: usize) -> Result<(), Full> {
         match self.rooms.get(room) {
-            None if self.rooms.len() >= limits::ROOMS => Err(Full::Rooms),
+            None if self.rooms.len() >= self.capacity.rooms => Err(Full::Rooms),
             None => Ok(()),
-            Some(room) if room.sessions() + promised >= limits::SESSIONS_PER_ROOM => {
-                Err(Full::Room)
-            }
-            Some(room) if is_publisher && room.publishers.len() >= limits::PUBLISHERS_PER_ROOM => {
+            Some(room) if room.sessions() + promised >= self.capacity.sessions => Err(Full::Room),
+            Some(room) if is_publisher && room.publishers.len() >= self.capacity.publishers => {
                 Err(Full::Publishers)
             }
             Some(_) => Ok(()),
@@ -365,6 +393,12 @@ impl Rooms {
                 };
                 viewer.bound.iter().enumerate().filter_map(plays)
             })
+    }
+
+    /// Every track that is played in a room, with the viewer.
+    pub fn bindings(&self, room: &RoomName) -> impl Iterator<Item = (Key, TrackRef)> + '_ {
+        let viewers = self.rooms.get(room).into_iter().flat_map(|r| &r.viewers);
+        viewers.flat_map(|(key, viewer)| viewer.bound.iter().flatten().map(|track| (*key, *track)))
     }
 
     /// All sessions of a room, publishers first, in order of arrival.

@@ -2,6 +2,15 @@
 //!
 //! Sans-IO: datagrams and time go in, datagrams and [`SessionEvent`]s come out. DTLS is
 //! handed on only from address pairs that ICE has validated, and starts only when one is.
+//!
+//! A session that was connected in an earlier life of this process has its SRTP keys in the
+//! rows, and no DTLS state. What comes for it is told apart ([`DtlsIntake`]), counted, and
+//! changes nothing:
+//! - An encrypted alert is most likely the peer's close_notify. It cannot be verified, so
+//!   it ends nothing: whoever goes stops checking too, and consent runs out.
+//! - A ClientHello is not answered. WebRTC clients handshake again only after an offer with
+//!   another fingerprint, which WHIP and WHEP do not have; and a hello proves nothing, so
+//!   that it must not cost the keys of a session that works.
 
 use crate::limits;
 use crate::record::{Media, Record};
@@ -10,7 +19,8 @@ use ion_dtls::{
     CloseReason, Connected, DtlsError, DtlsEvent, DtlsSession, Endpoint, Fingerprint, Role,
 };
 use ion_ice::{Agent, Credentials, Outcome, Pair, Reason, Timeouts};
-use ion_sdp::IceCredentials;
+use ion_sdp::{IceCredentials, SdpFragment};
+use ion_wire::dtls::{self, ContentType, Record as DtlsRecord};
 use std::time::Instant;
 
 /// Why a session ended.
@@ -112,6 +122,37 @@ pub struct Output {
     pub transmits: Vec<(Pair, Vec<u8>)>,
     /// Events, in order.
     pub events: Vec<SessionEvent>,
+}
+
+/// What became of a DTLS datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DtlsIntake {
+    /// DTLS took it.
+    Taken,
+    /// It came from a pair that is not validated, or before it is known whom to expect.
+    Unvalidated,
+    /// Nothing can read it: the handshake was another process's.
+    Inherited,
+    /// Likewise, and it looks like an encrypted alert: the peer says goodbye.
+    InheritedAlert,
+}
+
+/// Ciphertext of a DTLS 1.3 alert: level, description, content type, tag (RFC 9147,
+/// section 4; RFC 8446, section 5.2). No other record is as short.
+const ALERT_CIPHERTEXT: usize = 2 + 1 + 16;
+
+/// Whether every record of a datagram looks like an encrypted alert.
+fn is_encrypted_alert(datagram: &[u8]) -> bool {
+    let is_alert = |record: Result<DtlsRecord<'_>, _>| match record {
+        Ok(DtlsRecord::Plain {
+            content_type,
+            epoch,
+            ..
+        }) => content_type == ContentType::Alert && epoch > 0,
+        Ok(DtlsRecord::Unified { ciphertext, .. }) => ciphertext.len() == ALERT_CIPHERTEXT,
+        Err(_) => false,
+    };
+    !datagram.is_empty() && dtls::records(datagram).all(is_alert)
 }
 
 enum Dtls {
@@ -252,6 +293,17 @@ impl Session {
         self.agent.selected().or(self.dtls_pair)
     }
 
+    /// Whether a fragment belongs to the ICE session that is, or to one that was, and so is
+    /// no ICE restart. Entity tags do not tell: RFC 9725, section 4.3.3, wants `*` for a
+    /// restart, and clients send it when they trickle too.
+    pub fn is_trickle(&self, fragment: &SdpFragment) -> bool {
+        let is_current = |known: &IceCredentials| !fragment.is_restart_of(known);
+        let is_past = |ufrag: &String| self.record.past_ufrags.contains(ufrag);
+        fragment.ufrag.is_none() && fragment.pwd.is_none()
+            || self.remote_ice.as_ref().is_some_and(is_current)
+            || fragment.ufrag.as_ref().is_some_and(is_past)
+    }
+
     /// Restarts ICE.
     pub fn restart_ice(&mut self, now: Instant, local: Credentials, remote: IceCredentials) {
         self.agent.restart(now, local, None);
@@ -341,25 +393,28 @@ impl Session {
         }
     }
 
-    /// Takes a DTLS datagram; false if it came from a pair that is not validated, or
-    /// there is nobody to take it.
+    /// Takes a DTLS datagram.
     pub fn handle_dtls(
         &mut self,
         now: Instant,
         datagram: &[u8],
         pair: Pair,
         output: &mut Output,
-    ) -> bool {
+    ) -> DtlsIntake {
         if !self.agent.is_validated(pair, now) {
-            return false;
+            return DtlsIntake::Unvalidated;
         }
-        let Dtls::Running(dtls) = &mut self.dtls else {
-            return false;
-        };
-        self.dtls_pair = Some(pair);
-        dtls.handle_datagram(now, datagram);
-        self.drain(output);
-        true
+        match &mut self.dtls {
+            Dtls::Running(dtls) => {
+                self.dtls_pair = Some(pair);
+                dtls.handle_datagram(now, datagram);
+                self.drain(output);
+                DtlsIntake::Taken
+            }
+            Dtls::Inherited if is_encrypted_alert(datagram) => DtlsIntake::InheritedAlert,
+            Dtls::Inherited => DtlsIntake::Inherited,
+            Dtls::Idle => DtlsIntake::Unvalidated,
+        }
     }
 
     /// Does what has become due.
@@ -461,6 +516,7 @@ mod tests {
             wanted: None,
             joined_at_s: 0,
             etag: String::new(),
+            past_ufrags: Vec::new(),
             fingerprints: Vec::new(),
             is_dtls_client: false,
             dtls_version: None,

@@ -9,8 +9,8 @@ use ion_api::if_match::IfMatch;
 use ion_api::model::{Role, SessionState};
 use ion_dtls::DtlsVersion;
 use ion_tables::{
-    Encoding, EncodingConfig, ExtensionKind, Subscription, Tables, Track, Transport,
-    TransportConfig,
+    Encoding, EncodingConfig, Event, EventKind, ExtensionKind, RowKind, RowLink, Subscription,
+    Tables, Track, Transport, TransportConfig,
 };
 
 struct Peer {
@@ -19,8 +19,12 @@ struct Peer {
 }
 
 async fn publisher(server: &Server, who: &str, offer: &OfferOf) -> Peer {
+    publisher_of(server, who, |client| client.offer(offer)).await
+}
+
+async fn publisher_of(server: &Server, who: &str, offer: impl Fn(&Client) -> String) -> Peer {
     let mut client = Client::new().await;
-    let created = server.publish("r", who, client.offer(offer)).await.unwrap();
+    let created = server.publish("r", who, offer(&client)).await.unwrap();
     let to = Answered::new("r", Role::Publisher, &created);
     client.connect(&to).await;
     Peer { client, to }
@@ -274,6 +278,243 @@ async fn viewers_are_carried_over_to_a_publisher_that_returns_with_another_codec
 }
 
 #[tokio::test]
+async fn a_kind_that_was_not_published_comes_without_negotiation() {
+    let folder = Folder::new();
+    let plane = Plane::start(&folder.0, 1, 2);
+    let server = Server::start(&folder.0).await;
+    let tables = &plane.tables;
+    let rows_used =
+        async |server: &Server| server.metric("ion_rows_used{table=\"subscription\"}").await;
+    let first = publisher_of(&server, "ann", |client| client.video_offer(&PUBLISH)).await;
+    connected(&server, "ann").await;
+    let view = viewer(&server, "vera", &PLAY).await;
+    connected(&server, "vera").await;
+    let audio = &view.to.sdp.media[0];
+    assert_eq!(audio.direction, ion_sdp::Direction::SendOnly);
+    let ssrc = audio.sources[0].ssrc;
+    let audio = || tables.live::<Subscription>().find(|(_, s)| s.ssrc == ssrc);
+    assert!(
+        audio().is_none(),
+        "no row before there is something to play"
+    );
+    assert_eq!(tables.live::<Subscription>().count(), 1);
+    assert_eq!(rows_used(&server).await, 2, "and yet there is room for it");
+
+    // The section is known to the control plane that comes after this one.
+    server.kill().await;
+    let server = Server::start(&folder.0).await;
+    assert!(view.client.ping(&view.to, false).await);
+    assert_eq!(tables.live::<Subscription>().count(), 1);
+    assert_eq!(rows_used(&server).await, 2);
+
+    server.end(&first.to.session).await.unwrap();
+    let second = publisher(&server, "ann", &PUBLISH).await;
+    wait("the sound", async || audio().is_some()).await;
+    let (row, playing) = audio().unwrap();
+    let track = tables.follow::<Track>(playing.track).unwrap();
+    assert_eq!(
+        tables.follow::<Encoding>(track.encodings[0]).unwrap().ssrc,
+        1000
+    );
+    assert_eq!((playing.payload_type, playing.clock_rate), (111, 48_000));
+    let theirs = tables.follow::<Transport>(playing.transport).unwrap();
+    assert_eq!(track.subscriber_workers, 1 << theirs.worker);
+    assert_eq!(playing.worker, theirs.worker);
+    let picture = tables.live::<Subscription>().find(|(_, s)| s.ssrc != ssrc);
+    assert!(picture.unwrap().1.track.is_some());
+
+    // A row that has played stays; and with its viewer both are gone.
+    server.end(&second.to.session).await.unwrap();
+    let (still, waiting) = audio().unwrap();
+    assert_eq!((still, waiting.head), (row, playing.head));
+    assert!(!waiting.track.is_some());
+    server.end(&view.to.session).await.unwrap();
+    assert_eq!(used(tables), [0; 4]);
+    assert_eq!(rows_used(&server).await, 0);
+}
+
+#[tokio::test]
+async fn a_viewer_that_goes_before_the_other_kind_came_leaves_nothing() {
+    let folder = Folder::new();
+    let plane = Plane::start(&folder.0, 1, 1);
+    let server = Server::start(&folder.0).await;
+    let _ann = publisher_of(&server, "ann", |client| client.video_offer(&PUBLISH)).await;
+    connected(&server, "ann").await;
+    // More often than there are rows.
+    for _ in 0..8 {
+        let view = viewer(&server, "vera", &PLAY).await;
+        server.end(&view.to.session).await.unwrap();
+    }
+    assert_eq!(used(&plane.tables), [1, 1, 1, 0]);
+}
+
+#[tokio::test]
+async fn the_hidden_are_in_no_count_of_a_room() {
+    let folder = Folder::new();
+    let _plane = Plane::start(&folder.0, 1, 1);
+    let server = Server::start(&folder.0).await;
+    let _ann = publisher(&server, "ann", &PUBLISH).await;
+    connected(&server, "ann").await;
+    let client = Client::new().await;
+    let mut request = common::publish_request("r", "spy", client.offer(&PUBLISH));
+    request.participant.hidden = true;
+    server.handle.publish(request).await.unwrap();
+    let mut request = common::play_request("r", "ghost", client.offer(&PLAY));
+    request.participant.hidden = true;
+    answer(server.handle.play(request).await.unwrap());
+    let seen = &server.handle.rooms().await[0];
+    assert_eq!((seen.publishers, seen.viewers, seen.tracks), (1, 0, 2));
+    assert_eq!(server.states("r").await.len(), 1);
+    assert_eq!(
+        server.metric("ion_sessions{kind=\"publisher\"}").await,
+        2,
+        "the operator's numbers have them"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_answered_with_503() {
+    let folder = Folder::new();
+    let plane = Plane::start(&folder.0, 1, 1);
+    let server = Server::start(&folder.0).await;
+    let Peer { client, to } = publisher(&server, "ann", &PUBLISH).await;
+    connected(&server, "ann").await;
+    let rows = used(&plane.tables);
+    // Somebody holds the file's lock; what SQLite says of a full disk takes the same way.
+    let other = rusqlite::Connection::open(folder.0.join("ion.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let overloaded = |problem: ion_api::problem::Problem| {
+        assert_eq!(problem.status.as_u16(), 503, "{}", problem.detail);
+        assert!(problem.retry_after_s.is_some());
+        assert!(problem.detail.contains("store"), "{}", problem.detail);
+    };
+    let late = Client::new().await;
+    overloaded(
+        server
+            .publish("r", "bob", late.offer(&PUBLISH))
+            .await
+            .unwrap_err(),
+    );
+    overloaded(
+        server
+            .play("r", "vera", late.offer(&PLAY))
+            .await
+            .unwrap_err(),
+    );
+    let restart = format!("a=ice-ufrag:fresh\r\na=ice-pwd:{}\r\n", client.pwd);
+    let patch = |text: String| {
+        let tag = IfMatch::Tags(vec![to.etag.clone()]);
+        server
+            .handle
+            .trickle_or_restart(to.session.clone(), tag, text)
+    };
+    overloaded(patch(restart.clone()).await.unwrap_err());
+    // Nothing has changed for the others, and nothing is left of the refused.
+    assert!(client.ping(&to, false).await);
+    assert_eq!(used(&plane.tables), rows);
+    assert!(server.metric("ion_store_errors_total").await >= 3);
+    other.execute_batch("ROLLBACK").unwrap();
+    let restarted = patch(restart).await.unwrap();
+    assert!(
+        matches!(restarted, Patched::Restarted { .. }),
+        "by the same tag"
+    );
+    server
+        .publish("r", "bob", late.offer(&PUBLISH))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn offers_in_progress_count_as_sessions_of_the_room() {
+    let folder = Folder::new();
+    let _plane = Plane::start(&folder.0, 1, 1);
+    let mut config = common::config(&folder.0);
+    config.rooms.sessions = 3;
+    let server = Server::try_start(config).await.unwrap();
+    let _ann = publisher_of(&server, "ann", |client| client.video_offer(&PUBLISH)).await;
+    connected(&server, "ann").await;
+    let client = Client::new().await;
+    let vp9 = OfferOf {
+        video: "VP9",
+        ..PLAY
+    };
+    let mut offered = Vec::new();
+    for who in ["vera", "carl"] {
+        let play = server
+            .play("r", who, client.video_offer(&vp9))
+            .await
+            .unwrap();
+        let ion_api::backend::Play::CounterOffer { created, .. } = play else {
+            panic!("VP9 is not published");
+        };
+        offered.push(Answered::new("r", Role::Viewer, &created).session);
+    }
+    let more = async || server.play("r", "more", client.offer(&PLAY)).await;
+    let full = more().await.unwrap_err();
+    assert_eq!(
+        (full.status.as_u16(), full.retry_after_s.is_some()),
+        (503, true)
+    );
+    let refused = "ion_requests_refused_total{reason=\"room\"}";
+    assert_eq!(server.metric(refused).await, 1);
+    // An answer takes no second place, and an offer given up gives its place back.
+    let active = OfferOf {
+        setup: "active",
+        ..PLAY
+    };
+    let taken = client
+        .video_offer(&active)
+        .replace("BUNDLE 1", "BUNDLE 0")
+        .replace("a=mid:1", "a=mid:0");
+    server
+        .handle
+        .accept(offered[0].clone(), taken)
+        .await
+        .unwrap();
+    assert_eq!(more().await.unwrap_err().status.as_u16(), 503);
+    server.end(&offered[1]).await.unwrap();
+    answer(more().await.unwrap());
+}
+
+#[tokio::test]
+async fn events_of_workers_are_counted_by_kind() {
+    let folder = Folder::new();
+    let plane = Plane::start(&folder.0, 1, 2);
+    let server = Server::start(&folder.0).await;
+    let kinds = [
+        (EventKind::EncodingStarted, "encoding_started", 2),
+        (EventKind::EncodingStalled, "encoding_stalled", 1),
+        (EventKind::KeyframeWait, "keyframe_wait", 3),
+    ];
+    let line = |name: &str| format!("ion_events_total{{kind=\"{name}\"}}");
+    assert!(
+        server
+            .handle
+            .metrics()
+            .await
+            .contains(&line("layer_switched"))
+    );
+    for (kind, _, count) in kinds {
+        for n in 0..count {
+            let event = Event {
+                kind,
+                table: RowKind::Encoding,
+                row: RowLink::default(),
+                value: 0,
+                at_us: 0,
+            };
+            plane.tables.events(n % 2).unwrap().push(&event);
+        }
+    }
+    for (_, name, count) in kinds {
+        server
+            .wait_metric(&line(name), u64::try_from(count).unwrap())
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn a_passive_client_is_called() {
     let folder = Folder::new();
     let plane = Plane::start(&folder.0, 1, 1);
@@ -298,12 +539,7 @@ async fn a_counter_offer_is_made_and_taken() {
     let plane = Plane::start(&folder.0, 1, 2);
     let server = Server::start(&folder.0).await;
     let mut client = Client::new().await;
-    let video_only = |client: &Client, of: &OfferOf| {
-        let offer = client.offer(of).replace("BUNDLE 0 1", "BUNDLE 1");
-        let (head, rest) = offer.split_once("m=audio").unwrap();
-        format!("{head}m=video{}", rest.split_once("m=video").unwrap().1)
-    };
-    let offer = video_only(&client, &PUBLISH);
+    let offer = client.video_offer(&PUBLISH);
     let created = server.publish("r", "ann", offer).await.unwrap();
     client
         .connect(&Answered::new("r", Role::Publisher, &created))
@@ -311,13 +547,10 @@ async fn a_counter_offer_is_made_and_taken() {
     connected(&server, "ann").await;
 
     let mut viewer = Client::new().await;
-    let offer = video_only(
-        &viewer,
-        &OfferOf {
-            video: "VP9",
-            ..PLAY
-        },
-    );
+    let offer = viewer.video_offer(&OfferOf {
+        video: "VP9",
+        ..PLAY
+    });
     let ion_api::backend::Play::CounterOffer {
         created,
         valid_until,
@@ -343,15 +576,14 @@ async fn a_counter_offer_is_made_and_taken() {
         .await
         .unwrap_err();
     assert_eq!(refused.status.as_u16(), 400);
-    let taken = video_only(
-        &viewer,
-        &OfferOf {
-            setup: "active",
-            ..PLAY
-        },
-    )
-    .replace("BUNDLE 1", "BUNDLE 0")
-    .replace("a=mid:1", "a=mid:0");
+    let active = OfferOf {
+        setup: "active",
+        ..PLAY
+    };
+    let taken = viewer
+        .video_offer(&active)
+        .replace("BUNDLE 1", "BUNDLE 0")
+        .replace("a=mid:1", "a=mid:0");
     server
         .handle
         .accept(to.session.clone(), taken.clone())
@@ -445,4 +677,12 @@ async fn trickle_and_restart_by_entity_tag() {
         (fresh.ufrag.as_str(), 1)
     );
     assert_eq!(secrets.remote_ufrag.as_str(), "newufrag");
+
+    // Candidates that were on their way while ICE restarted change nothing.
+    for late in [fragment(&client.ufrag), fragment("newufrag")] {
+        assert_eq!(patch(IfMatch::Any, late).await, Ok(Patched::NoContent));
+    }
+    let bare = "m=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n".to_owned();
+    assert_eq!(patch(IfMatch::Any, bare).await, Ok(Patched::NoContent));
+    assert!(client.ping(&fresh, false).await);
 }

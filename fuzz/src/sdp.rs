@@ -1,6 +1,6 @@
 use ion_sdp::{
     Candidate, CodecKind, Fingerprint, Fmtp, IceCredentials, LocalParams, Msid, SdpFragment,
-    SessionDescription, SourceTrack, TrackCodec, whep, whip,
+    Sender, Senders, SessionDescription, SourceTrack, TrackCodec, whep, whip,
 };
 
 /// Descriptions and trickle-ICE fragments: what is read is written and read as the same, and what
@@ -27,18 +27,19 @@ pub fn sdp(data: &[u8]) {
         }
     }
     let sources = [
-        source(CodecKind::Opus, 1),
-        source(CodecKind::Vp8, 3),
-        source(CodecKind::H264, 5),
+        source(CodecKind::Opus),
+        source(CodecKind::Vp8),
+        source(CodecKind::H264),
     ];
-    if let Ok(answer) = whep::answer(&offer, &local, &sources) {
+    if let Ok(answer) = whep::answer(&offer, &local, &sources, &senders()) {
         mirrors(&offer, &answer.sdp);
         for track in &answer.tracks {
-            let found = whep::find_payload(&track.payloads, &sources[track.source].codec);
+            let Some(source) = track.source else { continue };
+            let found = whep::find_payload(&track.payloads, &sources[source].codec);
             assert_eq!(found, track.payloads.first());
         }
     }
-    let _ = whep::accept(&whep::offer(&local, &sources), &offer);
+    let _ = whep::accept(&whep::offer(&local, &sources, &senders()), &offer);
 }
 
 /// Defaults of the session level are written into each section, which may be too much to read.
@@ -77,18 +78,27 @@ fn local() -> LocalParams {
     }
 }
 
-fn source(kind: CodecKind, ssrc: u32) -> SourceTrack {
+fn source(kind: CodecKind) -> SourceTrack {
     SourceTrack {
         codec: TrackCodec {
             kind,
             fmtp: Fmtp::default(),
         },
         red: true,
-        msid: Msid {
-            stream: "room".to_owned(),
-            track: "track".to_owned(),
-        },
-        ssrc,
-        rtx_ssrc: ssrc + 1,
     }
+}
+
+fn senders() -> Senders {
+    let mut ssrc = 0;
+    [(); ion_sdp::limits::MAX_TRACKS].map(|()| {
+        ssrc += 2;
+        Sender {
+            msid: Msid {
+                stream: "room".to_owned(),
+                track: "track".to_owned(),
+            },
+            ssrc,
+            rtx_ssrc: ssrc + 1,
+        }
+    })
 }

@@ -57,5 +57,5 @@ pub use negotiate::{DtlsRole, LocalParams, Reject, RemoteParams};
 pub use session::{Direction, Media, MediaKind, Mid, Origin, SessionDescription, Setup};
 pub use stream::{Msid, Rid, Simulcast};
 pub use transport::{Candidate, Fingerprint, HashAlgorithm, IceCredentials};
-pub use whep::{PayloadMap, PlayAnswer, PlayTrack, SourceTrack};
+pub use whep::{PayloadMap, PlayAnswer, PlayTrack, Sender, Senders, SourceTrack};
 pub use whip::{Encoding, PublishAnswer, PublishTrack};

@@ -252,7 +252,7 @@ pub(crate) fn add_candidates(media: &mut Media, local: &LocalParams) {
 /// An answer under construction.
 pub(crate) struct Answerer<'a> {
     pub(crate) offer: &'a SessionDescription,
-    local: &'a LocalParams,
+    pub(crate) local: &'a LocalParams,
     transport: Transport,
     role: DtlsRole,
     extensions: ExtensionMap,

@@ -8,19 +8,13 @@ use crate::negotiate::{
 use crate::session::{Direction, Media, MediaKind, Mid, SessionDescription, Setup};
 use crate::stream::{GroupSemantics, Msid, Source, SsrcGroup};
 
-/// A published track, as it shall be sent to one viewer.
+/// A published track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTrack {
     /// Its codec now.
     pub codec: TrackCodec,
     /// True if its audio may come with redundancy (RFC 2198).
     pub red: bool,
-    /// Stream and track labels to announce; tracks with one stream label play in sync.
-    pub msid: Msid,
-    /// SSRC to send from, chosen by the caller for this viewer.
-    pub ssrc: u32,
-    /// SSRC to retransmit from, chosen likewise.
-    pub rtx_ssrc: u32,
 }
 
 impl SourceTrack {
@@ -30,12 +24,26 @@ impl SourceTrack {
     }
 }
 
+/// As what one section is sent; chosen by the caller for one viewer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// Stream and track labels to announce; tracks with one stream label play in sync.
+    pub msid: Msid,
+    /// SSRC to send from.
+    pub ssrc: u32,
+    /// SSRC to retransmit from.
+    pub rtx_ssrc: u32,
+}
+
+/// One for each section that a session may use, in the order of the sections.
+pub type Senders = [Sender; MAX_TRACKS];
+
 /// The answer to a viewer, and what was agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayAnswer {
     /// Our description: the answer, or after [`accept`] the offer.
     pub sdp: SessionDescription,
-    /// One for each m-section that plays a source, in order.
+    /// One for each m-section that plays a source or waits for one, in order.
     pub tracks: Vec<PlayTrack>,
     /// The header extensions of the transport.
     pub extensions: ExtensionMap,
@@ -43,13 +51,13 @@ pub struct PlayAnswer {
     pub remote: RemoteParams,
 }
 
-/// A track that will be sent.
+/// A track that will be sent, now or once there is a source for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayTrack {
     /// Index of the m-section.
     pub media_index: usize,
-    /// Index of the source in the list given.
-    pub source: usize,
+    /// Index of the source in the list given; `None` if none was left for this section.
+    pub source: Option<usize>,
     /// Audio or video.
     pub kind: MediaKind,
     /// MID, if the offer has one.
@@ -61,7 +69,7 @@ pub struct PlayTrack {
     /// SSRC to retransmit from, if any payload has RTX.
     pub rtx_ssrc: Option<u32>,
     /// All codecs the viewer takes, the one of the source first; a source with another codec of
-    /// this list can follow without negotiation. See [`find_payload`].
+    /// this list can come or follow without negotiation. See [`find_payload`].
     pub payloads: Vec<PayloadMap>,
     /// The header extensions of this section.
     pub extensions: ExtensionMap,
@@ -93,8 +101,11 @@ pub fn find_payload<'a>(payloads: &'a [PayloadMap], codec: &TrackCodec) -> Optio
 }
 
 /// Answers the offer of a viewer (draft-ietf-wish-whep). Each section plays the first source of
-/// its kind that is left and that it has a codec for; sections left over are inactive, those
-/// without any codec in common are rejected.
+/// its kind that is left and that it has a codec for. Sections left over are `sendonly` too, with
+/// an SSRC of their own: WHEP has no renegotiation, and what is not published now may be later.
+/// Only video of a viewer that would get sound alone is inactive: browsers do not begin to play an
+/// element before the first frame of its picture, so that the sound would never be heard.
+/// Sections without any codec in common are rejected.
 ///
 /// # Errors
 /// 422 for offers that cannot be served; 406 when there are sources and no section can play any.
@@ -102,6 +113,7 @@ pub fn answer(
     offer: &SessionDescription,
     local: &LocalParams,
     sources: &[SourceTrack],
+    senders: &Senders,
 ) -> Result<PlayAnswer, Reject> {
     let mut answerer = Answerer::new(offer, local)?;
     let mut tracks: Vec<PlayTrack> = Vec::new();
@@ -116,10 +128,28 @@ pub fn answer(
                 offered.direction.as_str()
             ));
         }
-        let track = section(&mut answerer, media_index, offered, local, sources, &tracks);
+        // Sections in use are no more than senders: `Answerer::new` has seen to it.
+        let Some(sender) = senders.get(tracks.len()) else {
+            answerer.decline(offered);
+            continue;
+        };
+        let track = section(
+            &mut answerer,
+            media_index,
+            offered,
+            sources,
+            &tracks,
+            sender,
+        );
         tracks.extend(track);
     }
-    if tracks.is_empty() && !sources.is_empty() {
+    if answerer.sdp.media.iter().all(Media::is_rejected) && sources.is_empty() {
+        let names = CodecKind::ALL.map(CodecKind::name).join(", ");
+        return unprocessable(format!(
+            "no section has a codec that is forwarded here; offer one of {names}"
+        ));
+    }
+    if tracks.iter().all(|track| track.source.is_none()) && !sources.is_empty() {
         let names: Vec<&str> = sources
             .iter()
             .map(|source| source.codec.kind.name())
@@ -138,60 +168,60 @@ pub fn answer(
     })
 }
 
-/// Answers one section, with the first source that is left and fits.
+/// Answers one section, with the first source that is left and fits; `None` if nothing can ever
+/// be sent there.
 fn section(
     answerer: &mut Answerer<'_>,
     media_index: usize,
     offered: &Media,
-    local: &LocalParams,
     sources: &[SourceTrack],
     tracks: &[PlayTrack],
+    sender: &Sender,
 ) -> Option<PlayTrack> {
-    if !offered
-        .codecs
-        .iter()
-        .any(|codec| payload_codec(offered, codec).is_some())
-    {
+    let is_known = |codec: &Codec| payload_codec(offered, codec).is_some();
+    if !offered.codecs.iter().any(is_known) {
         answerer.decline(offered);
         return None;
     }
     let (lines, extensions) =
         answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
     let (mut codecs, mut payloads) = payloads(offered, &extensions);
-    let taken = |index: usize| tracks.iter().any(|track| track.source == index);
+    let taken = |index: usize| tracks.iter().any(|track| track.source == Some(index));
     let source = sources
         .iter()
         .enumerate()
         .find(|(index, source)| !taken(*index) && find_payload(&payloads, &source.codec).is_some());
-    let direction = if source.is_some() {
-        Direction::SendOnly
-    } else {
-        Direction::Inactive
-    };
-    let mut media = answerer.section(offered, direction);
-    let track = source.map(|(index, source)| {
+    let plays_video = |track: &PlayTrack| track.kind == MediaKind::Video && track.source.is_some();
+    let is_ready =
+        source.is_some() || offered.kind == MediaKind::Audio || tracks.iter().any(plays_video);
+    if !is_ready {
+        let mut media = answerer.section(offered, Direction::Inactive);
+        (media.extensions, media.codecs) = (lines, codecs);
+        answerer.sdp.media.push(media);
+        return None;
+    }
+    if let Some((_, source)) = source {
         prefer(&mut payloads, &mut codecs, &source.codec);
-        let track = PlayTrack {
-            media_index,
-            source: index,
-            kind: offered.kind.clone(),
-            mid: offered.mid.clone(),
-            msid: source.msid.clone(),
-            ssrc: source.ssrc,
-            rtx_ssrc: payloads
-                .iter()
-                .any(|p| p.rtx_pt.is_some())
-                .then_some(source.rtx_ssrc),
-            payloads,
-            extensions,
-        };
-        add_sources(&mut media, local, &track);
-        track
-    });
-    media.extensions = lines;
-    media.codecs = codecs;
+    }
+    let track = PlayTrack {
+        media_index,
+        source: source.map(|(index, _)| index),
+        kind: offered.kind.clone(),
+        mid: offered.mid.clone(),
+        msid: sender.msid.clone(),
+        ssrc: sender.ssrc,
+        rtx_ssrc: payloads
+            .iter()
+            .any(|p| p.rtx_pt.is_some())
+            .then_some(sender.rtx_ssrc),
+        payloads,
+        extensions,
+    };
+    let mut media = answerer.section(offered, Direction::SendOnly);
+    add_sources(&mut media, &answerer.local.cname, &track);
+    (media.extensions, media.codecs) = (lines, codecs);
     answerer.sdp.media.push(media);
-    track
+    Some(track)
 }
 
 /// The codec of an offered payload type, if it can be sent in this section.
@@ -241,14 +271,14 @@ fn prefer(payloads: &mut [PayloadMap], lines: &mut [Codec], codec: &TrackCodec) 
     lines.sort_by_key(|line| !belongs(line.pt));
 }
 
-fn add_sources(media: &mut Media, local: &LocalParams, track: &PlayTrack) {
+fn add_sources(media: &mut Media, cname: &str, track: &PlayTrack) {
     media.msid = Some(track.msid.clone());
     let ssrcs: Vec<u32> = std::iter::once(track.ssrc).chain(track.rtx_ssrc).collect();
     media.sources = ssrcs
         .iter()
         .map(|&ssrc| Source {
             ssrc,
-            cname: Some(local.cname.clone()),
+            cname: Some(cname.to_owned()),
             msid: Some(track.msid.clone()),
         })
         .collect();
@@ -262,10 +292,14 @@ fn add_sources(media: &mut Media, local: &LocalParams, track: &PlayTrack) {
 
 /// The counter-offer that goes with a 406: one section for each source (at most
 /// [`MAX_TRACKS`]), in its own codec.
-pub fn offer(local: &LocalParams, sources: &[SourceTrack]) -> SessionDescription {
+pub fn offer(
+    local: &LocalParams,
+    sources: &[SourceTrack],
+    senders: &Senders,
+) -> SessionDescription {
     let mut sdp = description(local);
     let mut bundle = Vec::new();
-    for (index, source) in sources.iter().take(MAX_TRACKS).enumerate() {
+    for (index, (source, sender)) in sources.iter().zip(senders).enumerate() {
         let mut media = Media::new(source.kind(), "UDP/TLS/RTP/SAVPF");
         media.mid = Mid::new(&index.to_string());
         bundle.extend(media.mid.clone());
@@ -282,16 +316,16 @@ pub fn offer(local: &LocalParams, sources: &[SourceTrack]) -> SessionDescription
         media.codecs = codecs;
         let track = PlayTrack {
             media_index: index,
-            source: index,
+            source: Some(index),
             kind: source.kind(),
             mid: media.mid.clone(),
-            msid: source.msid.clone(),
-            ssrc: source.ssrc,
-            rtx_ssrc: payload.rtx_pt.map(|_| source.rtx_ssrc),
+            msid: sender.msid.clone(),
+            ssrc: sender.ssrc,
+            rtx_ssrc: payload.rtx_pt.map(|_| sender.rtx_ssrc),
             payloads: vec![payload],
             extensions: ExtensionMap::default(),
         };
-        add_sources(&mut media, local, &track);
+        add_sources(&mut media, &local.cname, &track);
         sdp.media.push(media);
     }
     sdp.bundles.push(bundle);
@@ -462,7 +496,7 @@ fn accept_section(index: usize, ours: &Media, theirs: &Media) -> Option<PlayTrac
     let source = ours.sources.first().filter(|_| !payloads.is_empty())?;
     Some(PlayTrack {
         media_index: index,
-        source: index,
+        source: Some(index),
         kind: ours.kind.clone(),
         mid: ours.mid.clone(),
         msid: ours.msid.clone()?,

@@ -69,7 +69,7 @@ impl Core {
             }
             Command::Status(reply) => drop(reply.send(self.status_info(now))),
         }
-        self.programmer.flush();
+        self.flush();
     }
 
     fn find(&self, session: &SessionRef) -> Result<Key, Problem> {
@@ -315,11 +315,7 @@ impl Core {
                 "If-Match does not name the session's present ICE session",
             ));
         }
-        let is_same = found
-            .remote_ice
-            .as_ref()
-            .is_some_and(|known| !fragment.is_restart_of(known));
-        if is_same || (fragment.ufrag.is_none() && fragment.pwd.is_none()) {
+        if found.is_trickle(fragment) {
             // A lite agent has no use for the peer's candidates: it learns them from checks.
             return Ok(Patched::NoContent);
         }
@@ -339,6 +335,7 @@ impl Core {
         let etag = hex(&Self::random::<8>()?);
         let mut record = found.record.clone();
         record.etag.clone_from(&etag);
+        record.supersede(found.remote_ice.as_ref().map(|ice| ice.ufrag.clone()));
         // First, so that nothing has changed when it fails.
         self.put_record(now, &record)?;
         let Some(found) = self.sessions.get_mut(&key) else {
@@ -385,6 +382,7 @@ fn record_of(
         wanted,
         joined_at_s: unix_seconds(),
         etag: draft.etag.clone(),
+        past_ufrags: Vec::new(),
         fingerprints: Vec::new(),
         is_dtls_client: false,
         dtls_version: None,

@@ -53,7 +53,10 @@ impl Core {
             created_at_s: first,
             ..RoomInfo::default()
         };
-        for (_, session) in sessions {
+        let shown = sessions
+            .iter()
+            .filter(|(_, session)| !session.record.hidden);
+        for (_, session) in shown {
             match session.record.role() {
                 Role::Publisher => info.publishers += 1,
                 Role::Viewer => info.viewers += 1,
@@ -80,12 +83,12 @@ impl Core {
             .filter(|(_, session)| !session.record.hidden);
         Some(
             shown
-                .map(|(_, session)| self.participant_info(now, session))
+                .map(|(key, session)| self.participant_info(now, *key, session))
                 .collect(),
         )
     }
 
-    fn participant_info(&self, now: Instant, session: &Session) -> ParticipantInfo {
+    fn participant_info(&self, now: Instant, key: Key, session: &Session) -> ParticipantInfo {
         let record = &session.record;
         let row = record.row.row;
         let last_seen = session.agent().last_seen();
@@ -116,7 +119,9 @@ impl Core {
             rtt_ms: rtt_us
                 .filter(|&us| us > 0 && session.is_connected())
                 .map(milliseconds),
-            tracks: count(record.published().len() + record.played().len()),
+            tracks: count(
+                record.published().len() + self.rooms.bound(key).iter().flatten().count(),
+            ),
             received_bps: self.rates.bps(RowKind::Transport, row, Flow::Received),
             sent_bps: self.rates.bps(RowKind::Transport, row, Flow::Sent),
             worker: u32::from(session.worker),

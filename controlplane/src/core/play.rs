@@ -10,8 +10,9 @@ use crate::rooms::{Input, Slot};
 use ion_api::backend::{Play, PlayRequest, SessionRef};
 use ion_api::model::Role;
 use ion_api::problem::Problem;
+use ion_sdp::limits::MAX_TRACKS;
 use ion_sdp::negotiate::Reject;
-use ion_sdp::{ExtensionMap, Msid, PlayAnswer, SessionDescription, SourceTrack};
+use ion_sdp::{ExtensionMap, Msid, PlayAnswer, Sender, Senders, SessionDescription, SourceTrack};
 use std::time::{Instant, SystemTime};
 
 /// Label of the one stream that a viewer gets; its tracks play in sync.
@@ -26,10 +27,11 @@ impl Core {
     ) -> Result<Play, Problem> {
         self.admit(&request.room, false)?;
         let draft = self.draft()?;
+        let senders = senders(draft.feedback_ssrc)?;
         let source = self.rooms.source(&request.room, request.publisher.as_ref());
         let Some(source) = source else {
             // A player whose offer can never be answered must not be told to try again.
-            ion_sdp::whep::answer(offer, &draft.local, &[]).map_err(rejected)?;
+            ion_sdp::whep::answer(offer, &draft.local, &[], &senders).map_err(rejected)?;
             let text = match &request.publisher {
                 Some(identity) => format!("{identity} does not publish here"),
                 None => "nobody publishes in this room".to_owned(),
@@ -40,13 +42,12 @@ impl Core {
             .sessions
             .get(&source)
             .map(|session| session.record.published());
-        let sources = tracks
+        let sources: Vec<SourceTrack> = tracks
             .unwrap_or_default()
             .iter()
-            .enumerate()
-            .map(|(index, track)| source_track(index, track))
-            .collect::<Result<Vec<_>, _>>()?;
-        match ion_sdp::whep::answer(offer, &draft.local, &sources) {
+            .map(source_track)
+            .collect();
+        match ion_sdp::whep::answer(offer, &draft.local, &sources, &senders) {
             Ok(answer) => {
                 let agreed = Agreed {
                     sdp: &answer.sdp,
@@ -66,7 +67,10 @@ impl Core {
                 self.enter_viewer(now, key, Some(source));
                 Ok(Play::Answer(created))
             }
-            Err(Reject::NotAcceptable(_)) => self.counter_offer(now, request, draft, &sources),
+            Err(Reject::NotAcceptable(_)) => {
+                let offer = ion_sdp::whep::offer(&draft.local, &sources, &senders);
+                self.counter_offer(now, request, draft, &offer)
+            }
             Err(reject) => Err(rejected(reject)),
         }
     }
@@ -77,12 +81,11 @@ impl Core {
         now: Instant,
         request: &PlayRequest,
         draft: Draft,
-        sources: &[SourceTrack],
+        offer: &SessionDescription,
     ) -> Result<Play, Problem> {
-        let offer = ion_sdp::whep::offer(&draft.local, sources);
         let sdp = offer.to_string();
         let agreed = Agreed {
-            sdp: &offer,
+            sdp: offer,
             extensions: &ExtensionMap::default(),
             remote: None,
             media: Media::Offered { sdp },
@@ -190,15 +193,33 @@ pub(super) fn room_slot(played: &Played) -> Slot {
     }
 }
 
-fn source_track(index: usize, track: &Published) -> Result<SourceTrack, Problem> {
-    Ok(SourceTrack {
+fn source_track(track: &Published) -> SourceTrack {
+    SourceTrack {
         codec: track.codec.0.clone(),
         red: track.red_pt.is_some(),
-        msid: Msid {
-            stream: STREAM.to_owned(),
-            track: format!("{STREAM}-{index}"),
-        },
-        ssrc: ssrc()?,
-        rtx_ssrc: ssrc()?,
-    })
+    }
+}
+
+/// What the sections of one viewer are sent as. All SSRCs differ, also from `other`.
+fn senders(other: u32) -> Result<Senders, Problem> {
+    let mut taken = vec![other];
+    let mut fresh = || loop {
+        let ssrc = ssrc()?;
+        if !taken.contains(&ssrc) {
+            taken.push(ssrc);
+            break Ok(ssrc);
+        }
+    };
+    let sender = |index: usize| {
+        Ok(Sender {
+            msid: Msid {
+                stream: STREAM.to_owned(),
+                track: format!("{STREAM}-{index}"),
+            },
+            ssrc: fresh()?,
+            rtx_ssrc: fresh()?,
+        })
+    };
+    let all: Result<Vec<Sender>, Problem> = (0..MAX_TRACKS).map(sender).collect();
+    Senders::try_from(all?).map_err(|_| Problem::internal())
 }

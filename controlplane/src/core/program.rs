@@ -5,10 +5,12 @@ use crate::record::{Media, Record};
 use crate::rooms::{Effect, Input, Key, TrackRef};
 use crate::rows;
 use crate::session::{EndCause, Session};
+use ion_api::names::RoomName;
 use ion_dtls::Connected;
 use ion_tables::{
     Encoding, RowLink, SeqCell, Subscription, Track, Transport, TransportSecrets, steer,
 };
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 impl Core {
@@ -115,12 +117,9 @@ impl Core {
         let (worker, row) = (session.worker, RowLink::from(session.record.row));
         match session.record.media.clone() {
             Media::Publish(tracks) => {
-                for (index, track) in tracks.iter().enumerate() {
-                    let mask = self.mask(TrackRef {
-                        publisher: key,
-                        track: index,
-                    });
-                    self.masks.insert(track.row.row, mask);
+                self.stale_masks.insert(key);
+                for track in &tracks {
+                    let mask = self.masks.get(&track.row.row).copied().unwrap_or(0);
                     let mut config = rows::track(track, row, worker, mask);
                     self.programmer
                         .write::<Track>(track.row.into(), &mut config);
@@ -135,7 +134,7 @@ impl Core {
                 for slot in 0..slots.len() {
                     self.write_subscription(key, slot);
                 }
-                self.refresh_sources(key);
+                self.stale_masks.extend(self.sources(key));
             }
             Media::Offered { .. } => {}
         }
@@ -164,15 +163,18 @@ impl Core {
                 track.codec.0.kind.clock_rate(),
             )
         });
+        let row = played.row.into();
+        // What has never played has no row to keep; it gets one with its first track.
+        if source.is_none() && !self.programmer.is_live::<Subscription>(row) {
+            return;
+        }
         let transport = session.record.row.into();
         let mut config = rows::subscription(played, source, transport, session.worker);
-        let row = played.row.into();
         self.programmer.write::<Subscription>(row, &mut config);
     }
 
     /// Brings what rooms decided into the tables.
     pub(super) fn apply(&mut self, now: Instant, effects: Vec<Effect>) {
-        let mut sources = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Bind {
@@ -181,27 +183,19 @@ impl Core {
                     track,
                 } => {
                     self.write_subscription(viewer, slot);
-                    sources.extend(track.map(|track| track.publisher));
+                    self.stale_masks.extend(track.map(|track| track.publisher));
                 }
                 Effect::Replaced(key) => self.end(now, key, &EndCause::Replaced),
             }
-        }
-        sources.sort_unstable();
-        sources.dedup();
-        for source in sources {
-            self.refresh_masks(source);
         }
     }
 
     /// Takes a session out of its room.
     pub(super) fn forget_in_room(&mut self, key: Key) {
-        let sources = self.sources(key);
+        self.stale_masks.extend(self.sources(key));
         let effects = self.rooms.handle(Input::Ended(key));
         // `key` is no session any more, so that this cannot come back to it.
         self.apply(Instant::now(), effects);
-        for source in sources {
-            self.refresh_masks(source);
-        }
     }
 
     fn sources(&self, viewer: Key) -> Vec<Key> {
@@ -211,35 +205,46 @@ impl Core {
         sources
     }
 
-    fn refresh_sources(&mut self, viewer: Key) {
-        for source in self.sources(viewer) {
-            self.refresh_masks(source);
+    /// Announces all that was written, when it fits together.
+    pub(super) fn flush(&mut self) {
+        self.refresh_masks();
+        self.programmer.flush();
+    }
+
+    /// Finds out which workers own connected viewers of each stale track, looking once at
+    /// each binding of the rooms concerned, however many viewers came or went.
+    pub(super) fn refresh_masks(&mut self) {
+        let mut stale = std::mem::take(&mut self.stale_masks);
+        stale.retain(|key| self.sessions.get(key).is_some_and(Session::is_connected));
+        let rooms: BTreeSet<&RoomName> = stale
+            .iter()
+            .filter_map(|key| Some(&self.sessions.get(key)?.record.room))
+            .collect();
+        let mut masks: HashMap<TrackRef, u64> = HashMap::new();
+        for (viewer, track) in rooms.into_iter().flat_map(|room| self.rooms.bindings(room)) {
+            self.bindings_visited += 1;
+            let viewer = self.sessions.get(&viewer).filter(|v| v.is_connected());
+            if let Some(viewer) = viewer {
+                let bit = 1_u64.checked_shl(u32::from(viewer.worker)).unwrap_or(0);
+                *masks.entry(track).or_default() |= bit;
+            }
+        }
+        for publisher in stale {
+            self.write_masks(publisher, &masks);
         }
     }
 
-    /// The workers that own a connected viewer of a track.
-    fn mask(&self, track: TrackRef) -> u64 {
-        let viewers = self
-            .rooms
-            .players(track)
-            .filter_map(|(viewer, _)| self.sessions.get(&viewer));
-        viewers
-            .filter(|viewer| viewer.is_connected())
-            .fold(0, |mask, viewer| {
-                mask | 1_u64.checked_shl(u32::from(viewer.worker)).unwrap_or(0)
-            })
-    }
-
-    fn refresh_masks(&mut self, publisher: Key) {
-        let Some(session) = self.sessions.get(&publisher).filter(|s| s.is_connected()) else {
+    fn write_masks(&mut self, publisher: Key, masks: &HashMap<TrackRef, u64>) {
+        let Some(session) = self.sessions.get(&publisher) else {
             return;
         };
         let (worker, row) = (session.worker, RowLink::from(session.record.row));
-        for (index, track) in session.record.published().to_vec().iter().enumerate() {
-            let mask = self.mask(TrackRef {
+        for (index, track) in session.record.published().iter().enumerate() {
+            let played = TrackRef {
                 publisher,
                 track: index,
-            });
+            };
+            let mask = masks.get(&played).copied().unwrap_or(0);
             if self.masks.insert(track.row.row, mask) != Some(mask) {
                 let mut config = rows::track(track, row, worker, mask);
                 self.programmer

@@ -145,6 +145,7 @@ impl Core {
         let mut core = Self {
             candidates: Self::candidates_of(&config, &media),
             media,
+            rooms: Rooms::new(config.rooms),
             config,
             endpoint,
             store,
@@ -158,8 +159,9 @@ impl Core {
             pairs: HashMap::new(),
             handshaking: BTreeSet::new(),
             moving: BTreeSet::new(),
-            rooms: Rooms::default(),
             masks: HashMap::new(),
+            stale_masks: BTreeSet::new(),
+            bindings_visited: 0,
             rates: rates::Rates::default(),
             ended: ended::Ended::default(),
             next_key: 1,
@@ -205,6 +207,7 @@ impl Core {
             self.delete_stored(&id);
         }
         self.restore_rooms(now);
+        self.refresh_masks();
         let swept = self.programmer.sweep();
         self.metrics
             .rows_swept
@@ -340,6 +343,9 @@ impl Core {
         for key in viewers {
             self.restore_viewer(now, key, &owners);
         }
+        // Whole before they are written: no viewer is left out for a moment.
+        self.stale_masks.extend(&keys);
+        self.refresh_masks();
         // All of it again: a torn or half-made row becomes whole, whole ones stay the same.
         for key in keys {
             if self.sessions.get(&key).is_some_and(Session::is_connected) {
@@ -431,6 +437,7 @@ impl Core {
         for key in lost {
             self.end(now, key, &EndCause::RowsLost);
         }
+        self.refresh_masks();
         self.programmer.sweep();
         self.programmer.ask_rescan();
         self.opened();
@@ -466,11 +473,17 @@ impl Core {
                 copy_state::<Encoding>(encoding.row.row, old, fresh);
             }
         }
-        for slot in record.played() {
-            copy_state::<Subscription>(slot.row.row, old, fresh);
-        }
         self.programmer.write_secrets(row, &mut secrets);
         self.programmer.write::<Transport>(row, &mut config);
+        for slot in record.played() {
+            copy_state::<Subscription>(slot.row.row, old, fresh);
+            // One that waits for its next track stays, for the sake of its SRTP index.
+            if let Some(mut config) = old.follow::<Subscription>(slot.row.into()) {
+                config.worker = worker;
+                self.programmer
+                    .write::<Subscription>(slot.row.into(), &mut config);
+            }
+        }
         if self.sessions.get(&key).is_some_and(Session::is_connected) {
             self.write_media(key);
         }

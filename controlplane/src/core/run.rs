@@ -5,7 +5,7 @@ use super::{Command, Core, StartError};
 use crate::limits;
 use crate::metrics::UdpDrop;
 use crate::rooms::Key;
-use crate::session::{Output, Session};
+use crate::session::{DtlsIntake, Output, Session};
 use ion_tables::attach::{AttachError, DataplaneLink};
 use ion_tables::{EventKind, MapError, RowKind};
 use rustix::fd::OwnedFd;
@@ -143,7 +143,7 @@ impl Core {
         for datagram in datagrams {
             self.datagram(now, datagram);
         }
-        self.programmer.flush();
+        self.flush();
     }
 
     fn datagram(&mut self, now: Instant, datagram: Received) {
@@ -189,12 +189,13 @@ impl Core {
             .get_mut(&key)
             .ok_or(UdpDrop::UnvalidatedDtls)?;
         let mut output = Output::default();
-        let taken = session.handle_dtls(now, &datagram.bytes, datagram.pair, &mut output);
+        let intake = session.handle_dtls(now, &datagram.bytes, datagram.pair, &mut output);
         self.act(now, key, output);
-        if taken {
-            Ok(())
-        } else {
-            Err(UdpDrop::UnvalidatedDtls)
+        match intake {
+            DtlsIntake::Taken => Ok(()),
+            DtlsIntake::Unvalidated => Err(UdpDrop::UnvalidatedDtls),
+            DtlsIntake::Inherited => Err(UdpDrop::InheritedDtls),
+            DtlsIntake::InheritedAlert => Err(UdpDrop::InheritedAlert),
         }
     }
 
@@ -206,7 +207,7 @@ impl Core {
             for key in std::mem::take(&mut self.moving) {
                 self.write_path(now, key);
             }
-            self.programmer.flush();
+            self.flush();
             return Ok(());
         }
         self.try_reattach()
@@ -256,7 +257,7 @@ impl Core {
         self.read_events();
         self.heartbeat();
         self.gauge();
-        self.programmer.flush();
+        self.flush();
     }
 
     pub(super) fn heartbeat(&self) {
@@ -276,6 +277,7 @@ impl Core {
             };
             let lost = reader.lost();
             while let Some(event) = reader.take(ring) {
+                self.metrics.event(event.kind);
                 if event.kind == EventKind::WorkerTrouble {
                     tracing::warn!(worker, reason = event.value, "a worker is in trouble");
                 }

@@ -106,6 +106,13 @@ impl Client {
         sdp
     }
 
+    /// The same without the audio section.
+    pub(crate) fn video_offer(&self, of: &OfferOf) -> String {
+        let offer = self.offer(of).replace("BUNDLE 0 1", "BUNDLE 1");
+        let (head, rest) = offer.split_once("m=audio").unwrap();
+        format!("{head}m=video{}", rest.split_once("m=video").unwrap().1)
+    }
+
     fn section(&self, of: &OfferOf, mid: u32, kind: &str) -> String {
         let Self {
             ufrag,

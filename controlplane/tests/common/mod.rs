@@ -166,13 +166,7 @@ impl Server {
     }
 
     pub(crate) async fn play(&self, room: &str, who: &str, offer: String) -> Result<Play, Problem> {
-        let request = PlayRequest {
-            room: RoomName::parse(room).unwrap(),
-            publisher: None,
-            participant: participant(who),
-            offer,
-        };
-        self.handle.play(request).await
+        self.handle.play(play_request(room, who, offer)).await
     }
 
     pub(crate) async fn end(&self, session: &SessionRef) -> Result<(), Problem> {
@@ -234,6 +228,15 @@ pub(crate) fn publish_request(room: &str, who: &str, offer: String) -> PublishRe
             video: true,
             audio: true,
         },
+        offer,
+    }
+}
+
+pub(crate) fn play_request(room: &str, who: &str, offer: String) -> PlayRequest {
+    PlayRequest {
+        room: RoomName::parse(room).unwrap(),
+        publisher: None,
+        participant: participant(who),
         offer,
     }
 }

@@ -1,6 +1,7 @@
+use ion_sdp::limits::MAX_TRACKS;
 use ion_sdp::{
-    Candidate, CodecKind, Fingerprint, Fmtp, IceCredentials, LocalParams, Msid, SessionDescription,
-    SourceTrack, TrackCodec,
+    Candidate, CodecKind, Fingerprint, Fmtp, IceCredentials, LocalParams, Msid, Sender, Senders,
+    SessionDescription, SourceTrack, TrackCodec,
 };
 use std::path::{Path, PathBuf};
 
@@ -63,17 +64,27 @@ pub(crate) fn codec(kind: CodecKind, fmtp: &str) -> TrackCodec {
     }
 }
 
-pub(crate) fn source(kind: CodecKind, fmtp: &str, ssrc: u32) -> SourceTrack {
+pub(crate) fn source(kind: CodecKind, fmtp: &str) -> SourceTrack {
     SourceTrack {
         codec: codec(kind, fmtp),
         red: kind == CodecKind::Opus,
-        msid: Msid {
-            stream: "room".to_owned(),
-            track: format!("track{ssrc}"),
-        },
-        ssrc,
-        rtx_ssrc: ssrc + 1,
     }
+}
+
+/// SSRC 1000 for the first section, 2000 for the second, and so on.
+pub(crate) fn senders() -> Senders {
+    let mut ssrc = 0;
+    [(); MAX_TRACKS].map(|()| {
+        ssrc += 1_000;
+        Sender {
+            msid: Msid {
+                stream: "room".to_owned(),
+                track: format!("track{ssrc}"),
+            },
+            ssrc,
+            rtx_ssrc: ssrc + 1,
+        }
+    })
 }
 
 /// Compares with `tests/data/answers`, or with `ION_UPDATE_SNAPSHOTS=1` writes there.

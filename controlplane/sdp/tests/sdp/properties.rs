@@ -1,5 +1,5 @@
-use crate::common::{OFFERS, check_answer, local, source, text};
-use ion_sdp::{CodecKind, PublishAnswer, SdpFragment, SessionDescription, whep, whip};
+use crate::common::{OFFERS, check_answer, local, senders, source, text};
+use ion_sdp::{CodecKind, Direction, PublishAnswer, SdpFragment, SessionDescription, whep, whip};
 use proptest::prelude::*;
 
 /// A change to an offer, made of whole lines or bytes; the numbers wrap around its length.
@@ -118,14 +118,16 @@ fn exercise(bytes: &[u8]) {
         check_tracks(&answer);
         check_written(&answer.sdp);
     }
-    let sources = [
-        source(CodecKind::Opus, "", 10),
-        source(CodecKind::Vp8, "", 20),
-    ];
-    if let Ok(answer) = whep::answer(&offer, &local, &sources) {
+    let sources = [source(CodecKind::Opus, ""), source(CodecKind::Vp8, "")];
+    if let Ok(answer) = whep::answer(&offer, &local, &sources, &senders()) {
         check_answer(&offer, &answer.sdp);
         for track in &answer.tracks {
-            let codec = &sources[track.source].codec;
+            assert_eq!(
+                answer.sdp.media[track.media_index].direction,
+                Direction::SendOnly
+            );
+            let Some(source) = track.source else { continue };
+            let codec = &sources[source].codec;
             let best = whep::find_payload(&track.payloads, codec).unwrap();
             assert_eq!(
                 best, &track.payloads[0],
@@ -134,7 +136,7 @@ fn exercise(bytes: &[u8]) {
             assert_eq!(answer.sdp.media[track.media_index].codecs[0].pt, best.pt);
         }
     }
-    let ours = whep::offer(&local, &sources);
+    let ours = whep::offer(&local, &sources, &senders());
     let _ = whep::accept(&ours, &offer);
 }
 

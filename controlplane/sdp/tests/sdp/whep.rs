@@ -1,5 +1,5 @@
 use crate::common::{
-    check_answer, codec, local, offer, parse, second_opinion, snapshot, source, text,
+    check_answer, codec, local, offer, parse, second_opinion, senders, snapshot, source, text,
 };
 use ion_sdp::whep::{self, find_payload};
 use ion_sdp::{
@@ -11,13 +11,13 @@ const H264: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level
 
 fn camera(kind: CodecKind, fmtp: &str) -> [SourceTrack; 2] {
     [
-        source(CodecKind::Opus, "minptime=10;useinbandfec=1", 1000),
-        source(kind, fmtp, 2000),
+        source(CodecKind::Opus, "minptime=10;useinbandfec=1"),
+        source(kind, fmtp),
     ]
 }
 
 fn answer_of(offer: &SessionDescription, sources: &[SourceTrack]) -> Result<PlayAnswer, Reject> {
-    let answer = whep::answer(offer, &local(), sources)?;
+    let answer = whep::answer(offer, &local(), sources, &senders())?;
     check_answer(offer, &answer.sdp);
     second_opinion("play", &answer.sdp.to_string());
     Ok(answer)
@@ -49,7 +49,7 @@ fn chromium() {
     assert_eq!(audio.payloads[0].red_pt, Some(63));
     assert_eq!(
         (video.ssrc, video.rtx_ssrc, video.source),
-        (2000, Some(2001), 1)
+        (2000, Some(2001), Some(1))
     );
     let first = &video.payloads[0];
     assert_eq!((first.pt, first.rtx_pt), (108, Some(109)));
@@ -149,36 +149,76 @@ fn ffmpegs_baseline_plays_where_constrained_baseline_does() {
     assert_eq!(answer.tracks[1].payloads[0].pt, 96);
 }
 
+/// An offer of one audio and two video sections.
+fn two_videos() -> SessionDescription {
+    let full = text("libdatachannel_recvonly");
+    let video = &full[full.find("m=video").unwrap()..];
+    let second = video.replace("a=mid:video", "a=mid:video2");
+    parse(&(full.replace("BUNDLE audio video", "BUNDLE audio video video2") + &second))
+}
+
 #[test]
-fn sections_left_over_are_inactive_and_stay_in_the_bundle() {
-    let audio_only = [source(CodecKind::Opus, "", 1000)];
-    let answer = answer("chromium_recvonly", &audio_only);
-    assert_eq!(answer.tracks.len(), 1);
-    let video = &answer.sdp.media[1];
-    assert_eq!((video.direction, video.port), (Direction::Inactive, 9));
-    assert!(video.sources.is_empty() && video.msid.is_none());
+fn sections_left_over_are_ready_for_what_may_come() {
+    let video_only = [source(CodecKind::H264, H264)];
+    let answer = answer("chromium_recvonly", &video_only);
+    let [audio, video] = &answer.tracks[..] else {
+        panic!()
+    };
+    assert_eq!((audio.source, video.source), (None, Some(0)));
+    assert_eq!((audio.ssrc, audio.payloads[0].pt), (1000, 111));
+    let section = &answer.sdp.media[0];
+    assert_eq!((section.direction, section.port), (Direction::SendOnly, 9));
+    assert!(section.msid.is_some());
+    assert_eq!(section.sources[0].ssrc, 1000, "announced");
     assert_eq!(answer.sdp.bundles[0].len(), 2);
-    let nobody = whep::answer(&offer("chromium_recvonly"), &local(), &[]).unwrap();
-    assert!(nobody.tracks.is_empty());
-    assert!(
-        nobody
-            .sdp
-            .media
-            .iter()
-            .all(|media| media.direction == Direction::Inactive)
-    );
+    // The same player would get both, in the same places.
+    let both = answer_of(&offer("chromium_recvonly"), &camera(CodecKind::H264, H264)).unwrap();
+    assert_eq!(answer.sdp.to_string(), both.sdp.to_string());
+
+    let answer = answer_of(&two_videos(), &camera(CodecKind::Vp8, "")).unwrap();
+    let matched: Vec<_> = answer.tracks.iter().map(|t| (t.ssrc, t.source)).collect();
+    assert_eq!(matched, [(1000, Some(0)), (2000, Some(1)), (3000, None)]);
+    let spare = &answer.tracks[2].payloads;
+    assert_eq!(spare[0].pt, 96, "in the order of the offer");
+    assert!(find_payload(spare, &codec(CodecKind::Vp8, "")).is_some());
+}
+
+#[test]
+fn a_picture_that_is_not_there_does_not_hold_up_the_sound() {
+    // Nothing is published, or nothing that this player takes.
+    for unplayed in [None, Some(source(CodecKind::H265, ""))] {
+        let sources: Vec<_> = std::iter::once(source(CodecKind::Opus, ""))
+            .chain(unplayed)
+            .collect();
+        let answer = answer("chromium_recvonly", &sources);
+        assert_eq!(answer.tracks.len(), 1);
+        let video = &answer.sdp.media[1];
+        assert_eq!((video.direction, video.port), (Direction::Inactive, 9));
+        assert!(video.sources.is_empty() && video.msid.is_none());
+        assert_eq!(answer.sdp.bundles[0].len(), 2);
+    }
+}
+
+#[test]
+fn without_sources_only_the_offer_itself_counts() {
+    let nobody = whep::answer(&offer("chromium_recvonly"), &local(), &[], &senders()).unwrap();
+    assert_eq!(nobody.sdp.media.len(), 2);
+    let unknown = text("libdatachannel_recvonly")
+        .replace("opus/48000/2", "other/48000/2")
+        .replace("H264/90000", "other/90000")
+        .replace("VP8/90000", "other/90000");
+    let reject = whep::answer(&parse(&unknown), &local(), &[], &senders()).unwrap_err();
+    assert_eq!(reject.status(), 422, "there is nothing to wait for");
+    assert!(reject.to_string().contains("VP8"), "{reject}");
 }
 
 #[test]
 fn each_section_takes_the_next_source_it_has_a_codec_for() {
-    let full = text("libdatachannel_recvonly");
-    let video = &full[full.find("m=video").unwrap()..];
-    let second = video.replace("a=mid:video", "a=mid:video2");
-    let offer = parse(&(full.replace("BUNDLE audio video", "BUNDLE audio video video2") + &second));
+    let offer = two_videos();
     let sources = [
-        source(CodecKind::Av1, "", 10),
-        source(CodecKind::Vp8, "", 20),
-        source(CodecKind::H264, H264, 30),
+        source(CodecKind::Av1, ""),
+        source(CodecKind::Vp8, ""),
+        source(CodecKind::H264, H264),
     ];
     let answer = answer_of(&offer, &sources).unwrap();
     let matched: Vec<_> = answer
@@ -188,10 +228,9 @@ fn each_section_takes_the_next_source_it_has_a_codec_for() {
         .collect();
     assert_eq!(
         matched,
-        [(1, 1, 20), (2, 2, 30)],
+        [(0, None, 1000), (1, Some(1), 2000), (2, Some(2), 3000)],
         "AV1 is not offered, audio not published"
     );
-    assert_eq!(answer.sdp.media[0].direction, Direction::Inactive);
     assert_eq!(first_pts(&answer), [111, 97, 96]);
 }
 
@@ -210,7 +249,7 @@ fn a_section_without_any_known_codec_is_rejected_alone() {
 
 #[test]
 fn nothing_that_fits_is_not_acceptable() {
-    let sources = [source(CodecKind::H265, "", 1)];
+    let sources = [source(CodecKind::H265, "")];
     let reject = answer_of(&offer("firefox_recvonly"), &sources).unwrap_err();
     assert_eq!(reject.status(), 406);
     assert!(reject.to_string().contains("H265"), "{reject}");
@@ -242,7 +281,7 @@ fn their_answer(ours: &SessionDescription, setup: &str) -> SessionDescription {
 #[test]
 fn counter_offer_and_its_answer() {
     let sources = camera(CodecKind::H265, "level-id=93;profile-id=1");
-    let ours = whep::offer(&local(), &sources);
+    let ours = whep::offer(&local(), &sources, &senders());
     snapshot("whep_counter_offer", &ours);
     assert_eq!(parse(&ours.to_string()), ours);
     let accepted = whep::accept(&ours, &their_answer(&ours, "active")).unwrap();
@@ -265,7 +304,7 @@ fn counter_offer_and_its_answer() {
 
 #[test]
 fn answers_to_the_counter_offer_that_do_not_fit() {
-    let ours = whep::offer(&local(), &camera(CodecKind::Vp8, ""));
+    let ours = whep::offer(&local(), &camera(CodecKind::Vp8, ""), &senders());
     let theirs = their_answer(&ours, "active");
     let refuse = |answer: &SessionDescription| whep::accept(&ours, answer).unwrap_err();
 
