@@ -8,11 +8,13 @@ use ion_api::backend::{Backend, Patched};
 use ion_api::if_match::IfMatch;
 use ion_api::model::{Role, SessionState};
 use ion_controlplane::core::StartError;
+use ion_dtls::{DtlsSession, DtlsVersion};
 use ion_tables::attach::AttachError;
 use ion_tables::{
     Encoding, Row, Subscription, SubscriptionState, Tables, Track, Transport, WorkerTables,
 };
 use std::sync::Arc;
+use std::time::Instant;
 
 struct Party {
     folder: Folder,
@@ -26,10 +28,15 @@ struct Party {
 
 /// One publisher and one viewer, connected.
 async fn party(workers: usize) -> Party {
+    party_with(workers, ion_dtls::Config::default()).await
+}
+
+async fn party_with(workers: usize, dtls: ion_dtls::Config) -> Party {
     let folder = Folder::new();
     let plane = Plane::start(&folder.0, 1, workers);
     let server = Server::start(&folder.0).await;
-    let (mut ann, mut vera) = (Client::new().await, Client::new().await);
+    let mut ann = Client::with(dtls.clone()).await;
+    let mut vera = Client::with(dtls).await;
     let created = server
         .publish("r", "ann", ann.offer(&PUBLISH))
         .await
@@ -156,6 +163,109 @@ async fn everything_goes_on_after_the_control_plane_was_killed() {
         .live::<Subscription>()
         .all(|(_, s)| !s.track.is_some());
     assert!(waits, "carl stays, and waits for a publisher");
+}
+
+#[tokio::test]
+async fn trickle_is_told_from_an_ice_restart_after_the_control_plane_was_killed() {
+    let Party {
+        folder,
+        plane,
+        server,
+        ann,
+        ann_to,
+        ..
+    } = party(1).await;
+    let fragment = |ufrag: &str| {
+        format!(
+            "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{}\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n\
+             a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n",
+            ann.pwd
+        )
+    };
+    let patch = async |server: &Server, text: String| {
+        let session = ann_to.session.clone();
+        let patched = server
+            .handle
+            .trickle_or_restart(session, IfMatch::Any, text);
+        patched.await.unwrap()
+    };
+    server.kill().await;
+    let server = Server::start(&folder.0).await;
+    let before = all_rows(&plane.tables);
+    let trickled = patch(&server, fragment(&ann.ufrag)).await;
+    assert_eq!(trickled, Patched::NoContent);
+    assert!(ann.ping(&ann_to, false).await);
+    let restarted = patch(&server, fragment("second")).await;
+    let Patched::Restarted { frag, .. } = restarted else {
+        panic!("no restart")
+    };
+    server.kill().await;
+    let server = Server::start(&folder.0).await;
+    // Of the ICE session that is, and of the one that was.
+    for ufrag in ["second", &ann.ufrag] {
+        let trickled = patch(&server, fragment(ufrag)).await;
+        assert_eq!(trickled, Patched::NoContent, "{ufrag}");
+    }
+    let frag = ion_sdp::SdpFragment::parse(frag.as_bytes()).unwrap();
+    let mut fresh = ann_to.clone();
+    (fresh.ufrag, fresh.pwd) = (frag.ufrag.unwrap(), frag.pwd.unwrap());
+    assert!(ann.ping(&fresh, true).await);
+    // Of many earlier ones only some are kept in mind.
+    for n in 0..10 {
+        let again = patch(&server, fragment(&format!("ufrag{n}"))).await;
+        assert!(matches!(again, Patched::Restarted { .. }), "{n}");
+    }
+    let forgotten = patch(&server, fragment("second")).await;
+    assert!(matches!(forgotten, Patched::Restarted { .. }));
+    assert_eq!(all_rows(&plane.tables)[1..], before[1..]);
+}
+
+#[tokio::test]
+async fn dtls_that_nothing_can_read_any_more_disturbs_nothing() {
+    for max_version in [DtlsVersion::V1_2, DtlsVersion::V1_3] {
+        let dtls = ion_dtls::Config {
+            max_version,
+            ..Default::default()
+        };
+        let Party {
+            folder,
+            plane,
+            server,
+            ann,
+            ann_to,
+            mut vera,
+            vera_to,
+        } = party_with(1, dtls).await;
+        let before = all_rows(&plane.tables);
+        server.kill().await;
+        let server = Server::start(&folder.0).await;
+        // A goodbye cannot be verified: it is counted, and consent decides.
+        vera.close(&vera_to).await;
+        let alerts = "ion_control_dropped_total{reason=\"inherited_dtls_alert\"}";
+        server.wait_metric(alerts, 1).await;
+        assert!(vera.ping(&vera_to, false).await);
+        // Takes what the handshake has left in the socket.
+        assert!(ann.ping(&ann_to, false).await);
+        // A hello that anybody could send is not worth the keys of a session that works.
+        let nobody = ann.fingerprint.parse().unwrap();
+        let mut hello = ann.endpoint.connect(Instant::now(), &[nobody]).unwrap();
+        let mut sent = 0;
+        while let Some(datagram) = hello.poll_datagram() {
+            ann.send(&ann_to, &datagram).await;
+            sent += 1;
+        }
+        let others = "ion_control_dropped_total{reason=\"inherited_dtls\"}";
+        server.wait_metric(others, sent).await;
+        ann.send(&ann_to, &ann.check(&ann_to, false, 5)).await;
+        let answer = ann.receive().await.unwrap();
+        assert_eq!((answer[0], answer[8]), (1, 5), "and to nothing before it");
+        assert_eq!(server.metric(alerts).await, 1);
+        let unvalidated = "ion_control_dropped_total{reason=\"unvalidated_dtls\"}";
+        assert_eq!(server.metric(unvalidated).await, 0);
+        assert_eq!(all_rows(&plane.tables), before);
+        connected(&server, "vera").await;
+        connected(&server, "ann").await;
+    }
 }
 
 #[tokio::test]
