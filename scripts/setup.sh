@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing on Debian or Ubuntu: `setup.sh build` or `setup.sh test`.
-# Says what and why; does nothing when all is there.
+# Says what and why; does nothing when all is there. Builds BoringSSL where that has not been done.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 build_needs=(
     "cmake|cmake|BoringSSL (DTLS) and AWS-LC (SRTP) are built with it"
     "c++|g++|BoringSSL is C++"
-    "git|git|BoringSSL's build applies its patches with it"
+    "patch|patch|BoringSSL is patched as its Rust bindings want it"
     "/usr/include/stdlib.h|libc6-dev|C headers"
     "libclang|libclang-dev|bindgen reads BoringSSL's headers"
 )
@@ -46,6 +46,7 @@ install() {
 
 command -v "${CARGO:-cargo}" >/dev/null || { echo "setup: Rust is missing; install it from https://rustup.rs" >&2; exit 1; }
 install "${build_needs[@]}"
+scripts/boringssl.sh
 if [ "${1:-build}" = test ]; then
     tests/setup.sh
 fi
