@@ -18,7 +18,7 @@ build: setup ## Build the release binaries
 	$(CARGO) build --release --locked $(BINARIES)
 
 .PHONY: setup
-setup: ## Install what the build needs (Debian/Ubuntu packages)
+setup: ## Install what the build needs (Debian/Ubuntu packages, BoringSSL)
 	@scripts/setup.sh build
 
 .PHONY: setup-test

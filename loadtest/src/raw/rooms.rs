@@ -1,0 +1,315 @@
+use super::dataplane::Target;
+use super::{Mix, Options};
+use ion_srtp::{MasterKey, Profile};
+use ion_tables::steer::worker_of;
+use ion_tables::{
+    Capacities, Encoding, EncodingConfig, ExtensionKind, ExtensionMap, RowHead, RowKind, RowLink,
+    Subscription, SubscriptionConfig, Text, Track, TrackConfig, Transport, TransportConfig,
+    TransportSecrets,
+};
+use ion_wire::codec::CodecKind;
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Payload types on both legs.
+pub(super) const VIDEO_PT: u8 = 96;
+pub(super) const AUDIO_PT: u8 = 111;
+const RTX_PT: u8 = 97;
+/// SSRCs that publishers send under: this and the track's number.
+pub(super) const PUBLISHED_SSRC: u32 = 0x1000_0000;
+/// SSRCs that viewers get: this and the subscription's number.
+pub(super) const VIEWED_SSRC: u32 = 0x2000_0000;
+const RTX_SSRC: u32 = 0x3000_0000;
+/// Header extension ids on both legs.
+pub(super) const MID_ID: u8 = 1;
+pub(super) const TRANSPORT_CC_ID: u8 = 3;
+/// The addresses of participants begin here, one each: all of 127.0.0.0/8 is this host.
+const FIRST_ADDRESS: u32 = u32::from_be_bytes([127, 16, 0, 1]);
+
+/// A client: one transport.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    worker: u16,
+}
+
+/// A published source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source {
+    /// Number of its publisher's [`Client`].
+    pub(super) client: u32,
+    pub(super) audio: bool,
+    /// How many get it.
+    pub(super) viewers: u32,
+    /// Bit `w`: a viewer is owned by worker `w`.
+    workers: u64,
+}
+
+/// A source sent to a client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) source: u32,
+    pub(super) client: u32,
+}
+
+/// Who is in which room, as tables to be written.
+pub(super) struct Rooms {
+    pub(super) profile: Profile,
+    pub(super) clients: Vec<Client>,
+    pub(super) sources: Vec<Source>,
+    pub(super) subscriptions: Vec<Sent>,
+}
+
+impl Rooms {
+    /// Lays out the rooms of a run. Publishers send from `publish_port`, viewers receive at `view_port`.
+    pub(super) fn plan(options: &Options, publish_port: u16, view_port: u16) -> Self {
+        let mut rooms = Self {
+            profile: options.cipher.into(),
+            clients: Vec::new(),
+            sources: Vec::new(),
+            subscriptions: Vec::new(),
+        };
+        for _ in 0..options.rooms {
+            match options.mix {
+                Mix::Meeting => rooms.add_meeting(options, publish_port, view_port),
+                Mix::Video | Mix::Audio => rooms.add_stage(options, publish_port, view_port),
+            }
+        }
+        rooms
+    }
+
+    fn add_client(&mut self, port: u16, workers: u16) -> u32 {
+        let number = count(&self.clients);
+        let ip = Ipv4Addr::from_bits(FIRST_ADDRESS + number);
+        let address = SocketAddr::new(ip.into(), port);
+        let worker = worker_of(address, usize::from(workers));
+        self.clients.push(Client {
+            address,
+            worker: u16::try_from(worker).unwrap_or(0),
+        });
+        number
+    }
+
+    fn add_source(&mut self, client: u32, audio: bool) -> u32 {
+        self.sources.push(Source {
+            client,
+            audio,
+            viewers: 0,
+            workers: 0,
+        });
+        count(&self.sources) - 1
+    }
+
+    fn subscribe(&mut self, client: u32, source: u32) {
+        let worker = self.clients[client as usize].worker;
+        let track = &mut self.sources[source as usize];
+        track.viewers += 1;
+        track.workers |= 1 << worker;
+        self.subscriptions.push(Sent { source, client });
+    }
+
+    /// One publisher and its viewers.
+    fn add_stage(&mut self, options: &Options, publish_port: u16, view_port: u16) {
+        let publisher = self.add_client(publish_port, options.workers);
+        let source = self.add_source(publisher, options.mix == Mix::Audio);
+        for _ in 0..options.viewers {
+            let viewer = self.add_client(view_port, options.workers);
+            self.subscribe(viewer, source);
+        }
+    }
+
+    /// Everyone publishes and gets everyone else. A participant is two clients, as with
+    /// WHIP and WHEP: one that publishes, one that views.
+    fn add_meeting(&mut self, options: &Options, publish_port: u16, view_port: u16) {
+        let participants: Vec<_> = (0..options.viewers)
+            .map(|_| {
+                let publisher = self.add_client(publish_port, options.workers);
+                let sources = [true, false].map(|audio| self.add_source(publisher, audio));
+                (self.add_client(view_port, options.workers), sources)
+            })
+            .collect();
+        for (viewer, own) in &participants {
+            for (_, sources) in &participants {
+                if sources != own {
+                    sources
+                        .iter()
+                        .for_each(|&source| self.subscribe(*viewer, source));
+                }
+            }
+        }
+    }
+
+    /// Rows that the tables must have.
+    pub(super) fn capacities(&self) -> Capacities {
+        Capacities {
+            transports: count(&self.clients).max(1),
+            tracks: count(&self.sources).max(1),
+            encodings: count(&self.sources).max(1),
+            subscriptions: count(&self.subscriptions).max(1),
+        }
+    }
+
+    /// Writes all rows, and waits until the workers have read them.
+    pub(super) fn program(&self, target: &Target) -> anyhow::Result<()> {
+        let transports: Vec<_> = (0..count(&self.clients))
+            .map(|row| self.write_transport(target, row))
+            .collect();
+        let tracks: Vec<_> = (0..count(&self.sources))
+            .map(|row| self.write_track(target, row, &transports))
+            .collect();
+        for row in 0..count(&self.subscriptions) {
+            self.write_subscription(target, row, &transports, &tracks);
+        }
+        target.settle()
+    }
+
+    fn write_transport(&self, target: &Target, row: u32) -> RowLink {
+        let rows = target.rows();
+        let client = self.clients[row as usize];
+        let head = rows.next_life::<Transport>(row);
+        let ((rx_key, rx_salt), (tx_key, tx_salt)) =
+            (static_key(row, Way::In), static_key(row, Way::Out));
+        let secrets = TransportSecrets {
+            generation: head.generation,
+            keyed: 1,
+            rx_key,
+            rx_salt,
+            tx_key,
+            tx_salt,
+            ..TransportSecrets::default()
+        };
+        rows.write_secrets(row, &secrets);
+        let mut extensions = ExtensionMap::default();
+        extensions.set(ExtensionKind::Mid, MID_ID);
+        extensions.set(ExtensionKind::TransportCc, TRANSPORT_CC_ID);
+        let config = TransportConfig {
+            head,
+            worker: client.worker,
+            srtp_profile: self.profile.id(),
+            feedback_ssrc: 1,
+            remote: client.address.into(),
+            local: target.media().into(),
+            extensions,
+            flags: TransportConfig::TRANSPORT_CC_OUT | TransportConfig::RTCP_REDUCED_SIZE,
+            cname: Text::new("ion").unwrap_or_default(),
+            ..TransportConfig::default()
+        };
+        rows.write::<Transport>(row, &config);
+        target.announce(RowKind::Transport, row);
+        link(row, head)
+    }
+
+    /// Writes a track and its one encoding, which has the same number.
+    fn write_track(&self, target: &Target, row: u32, transports: &[RowLink]) -> RowLink {
+        let rows = target.rows();
+        let source = self.sources[row as usize];
+        let transport = transports[source.client as usize];
+        let worker = self.clients[source.client as usize].worker;
+        let head = rows.next_life::<Track>(row);
+        let encoding = rows.next_life::<Encoding>(row);
+        let (codec, clock_rate, kind, payload_type) = if source.audio {
+            (CodecKind::Opus, 48_000, TrackConfig::AUDIO, AUDIO_PT)
+        } else {
+            (CodecKind::Vp8, 90_000, TrackConfig::VIDEO, VIDEO_PT)
+        };
+        let config = EncodingConfig {
+            head: encoding,
+            track: link(row, head),
+            transport,
+            ssrc: PUBLISHED_SSRC + row,
+            clock_rate,
+            worker,
+            codec: codec.into(),
+            payload_type,
+            feedback: EncodingConfig::NACK | EncodingConfig::PLI | EncodingConfig::TRANSPORT_CC,
+            ..EncodingConfig::default()
+        };
+        rows.write::<Encoding>(row, &config);
+        let mut encodings = [RowLink::default(); TrackConfig::MAX_ENCODINGS];
+        encodings[0] = link(row, encoding);
+        let config = TrackConfig {
+            head,
+            transport,
+            encodings,
+            subscriber_workers: source.workers,
+            clock_rate,
+            worker,
+            kind,
+            codec: codec.into(),
+        };
+        rows.write::<Track>(row, &config);
+        target.announce(RowKind::Encoding, row);
+        target.announce(RowKind::Track, row);
+        link(row, head)
+    }
+
+    fn write_subscription(
+        &self,
+        target: &Target,
+        row: u32,
+        transports: &[RowLink],
+        tracks: &[RowLink],
+    ) {
+        let Sent { source, client } = self.subscriptions[row as usize];
+        let audio = self.sources[source as usize].audio;
+        let config = SubscriptionConfig {
+            head: target.rows().next_life::<Subscription>(row),
+            transport: transports[client as usize],
+            track: tracks[source as usize],
+            ssrc: VIEWED_SSRC + row,
+            rtx_ssrc: if audio { 0 } else { RTX_SSRC + row },
+            worker: self.clients[client as usize].worker,
+            payload_type: if audio { AUDIO_PT } else { VIDEO_PT },
+            rtx_payload_type: if audio { 0 } else { RTX_PT },
+            max_layer: 3,
+            flags: if audio { 0 } else { SubscriptionConfig::NACK },
+            mid: Text::new(if audio { "0" } else { "1" }).unwrap_or_default(),
+            clock_rate: if audio { 48_000 } else { 90_000 },
+            ..SubscriptionConfig::default()
+        };
+        target.rows().write::<Subscription>(row, &config);
+        target.announce(RowKind::Subscription, row);
+    }
+}
+
+fn link(row: u32, head: RowHead) -> RowLink {
+    RowLink {
+        row,
+        generation: head.generation,
+    }
+}
+
+/// Length of a table; a run has 65,536 clients at most.
+fn count<T>(table: &[T]) -> u32 {
+    u32::try_from(table.len()).unwrap_or(u32::MAX)
+}
+
+/// Which way a key is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Way {
+    /// From a client.
+    In = 1,
+    /// To a client.
+    Out = 2,
+}
+
+/// The key and salt of a client. They are known to everybody: for measurements only.
+fn static_key(client: u32, way: Way) -> ([u8; 32], [u8; 16]) {
+    let (mut key, mut salt) = ([way as u8; 32], [way as u8; 16]);
+    key[..4].copy_from_slice(&client.to_be_bytes());
+    salt[..4].copy_from_slice(&client.to_be_bytes());
+    (key, salt)
+}
+
+/// The same, as the ciphers take it.
+pub(super) fn master_key(
+    profile: Profile,
+    client: u32,
+    way: Way,
+) -> Result<MasterKey, ion_srtp::SrtpError> {
+    let (key, salt) = static_key(client, way);
+    MasterKey::from_slices(
+        profile,
+        &key[..profile.key_len()],
+        &salt[..profile.salt_len()],
+    )
+}

@@ -1,0 +1,697 @@
+//! A generator thread: its clients, their sockets and timers in one epoll loop.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::mem::MaybeUninit;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use rustix::fd::OwnedFd;
+
+use super::client::{Client, Counts, Now, ReceiveBuffer, Role, State, Wish};
+use super::clock::thread_cpu_ns;
+use super::histogram::Histogram;
+use super::http::{Http, Job, Mailbox, Outcome, Request};
+use super::meter::{Origin, Totals};
+use super::options::ViewerSpec;
+use super::report::{Percentiles, ViewerRow, loss, ms};
+use super::shared::{Phase, Shared};
+use crate::media::clip::Codec;
+
+/// Engines' timers are looked at this often: a look at each of hundreds of clients is cheap, one at every datagram is not.
+const SWEEP: Duration = Duration::from_millis(10);
+/// Sweeps between looks for viewers that wait for a picture.
+const SWEEPS_PER_REPAIR: u32 = 10;
+/// A session that has no media by then has failed.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is still on its way when a viewer leaves has this long to arrive.
+const GRACE_NS: u64 = 1_000_000_000;
+/// Sockets served before timers are looked at again.
+const EVENTS: usize = 32;
+/// Ticket of the doorbell; clients have smaller ones.
+const DOORBELL: u64 = u64::MAX;
+
+/// What a thread reports each second.
+pub(crate) struct Tick {
+    /// Seconds since the start of the run.
+    pub(crate) second: u64,
+    pub(crate) viewers: u64,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) received: u64,
+    pub(crate) lost: u64,
+    pub(crate) latency: Histogram,
+}
+
+/// CPU time and datagrams of the time when all were there.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Steady {
+    pub(crate) cpu_ns: u64,
+    pub(crate) datagrams: u64,
+    pub(crate) seconds: f64,
+}
+
+/// What a thread hands over at its end.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    pub(crate) rows: Vec<ViewerRow>,
+    pub(crate) totals: Totals,
+    pub(crate) latency: Histogram,
+    pub(crate) jitter: Histogram,
+    pub(crate) joins: Histogram,
+    pub(crate) first_frames: Histogram,
+    pub(crate) failures: BTreeMap<String, u64>,
+    pub(crate) viewers_ok: u64,
+    pub(crate) viewers_failed: u64,
+    pub(crate) publishers_ok: u64,
+    pub(crate) publishers_failed: u64,
+    pub(crate) packets_sent: u64,
+    pub(crate) frames_sent: u64,
+    pub(crate) nacks_sent: u64,
+    pub(crate) nacks_received: u64,
+    pub(crate) plis_sent: u64,
+    pub(crate) keyframe_requests: u64,
+    pub(crate) disconnects: u64,
+    pub(crate) deletes_failed: u64,
+    pub(crate) counts: Counts,
+    pub(crate) socket_drops: u64,
+    pub(crate) cpu_ns: u64,
+    pub(crate) steady: Steady,
+}
+
+/// Who sits in a slot.
+enum Who {
+    Publisher(usize),
+    Viewer(ViewerSpec),
+}
+
+struct Slot {
+    client: Client,
+    who: Who,
+    /// Name of the session, as `{client}` in the token.
+    token: Option<String>,
+    /// Whether its join has been counted.
+    settled: bool,
+}
+
+pub(crate) struct Generator<'a> {
+    shared: &'a Shared,
+    http: Http,
+    mailbox: Mailbox,
+    replies: Receiver<(u64, Outcome)>,
+    ticks: Sender<Tick>,
+    epoll: OwnedFd,
+    /// By ticket; a ticket is never used twice.
+    slots: BTreeMap<u64, Slot>,
+    next_ticket: u64,
+    publishers: VecDeque<usize>,
+    viewers: VecDeque<ViewerSpec>,
+    /// When publishers' next frames are due: nanoseconds of the Unix epoch, ticket.
+    due: BinaryHeap<Reverse<(u64, u64)>>,
+    deletes: usize,
+    next_churn: Option<Instant>,
+    buffer: ReceiveBuffer,
+    /// Datagrams and bytes at the last tick.
+    ticked: (u64, u64),
+    steady_from: Option<(Instant, u64, u64)>,
+    out: Outcomes,
+}
+
+impl<'a> Generator<'a> {
+    /// The thread with this index takes every so manieth publisher and viewer.
+    pub(crate) fn new(
+        shared: &'a Shared,
+        index: usize,
+        http: Http,
+        ticks: Sender<Tick>,
+    ) -> anyhow::Result<Self> {
+        let threads = shared.plan.threads;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let (mailbox, replies) = Mailbox::new()?;
+        epoll::add(
+            &epoll,
+            mailbox.doorbell(),
+            epoll::EventData::new_u64(DOORBELL),
+            epoll::EventFlags::IN,
+        )?;
+        let viewers = shared
+            .plan
+            .viewers
+            .iter()
+            .filter(|viewer| viewer.number % threads == index)
+            .cloned()
+            .collect();
+        Ok(Self {
+            shared,
+            http,
+            mailbox,
+            replies,
+            ticks,
+            epoll,
+            slots: BTreeMap::new(),
+            next_ticket: 0,
+            publishers: (0..shared.plan.publishers.len())
+                .filter(|at| at % threads == index)
+                .collect(),
+            viewers,
+            due: BinaryHeap::new(),
+            deletes: 0,
+            next_churn: None,
+            buffer: ReceiveBuffer::new(),
+            ticked: (0, 0),
+            steady_from: None,
+            out: Outcomes::default(),
+        })
+    }
+
+    /// Runs until the run is over and all sessions are deleted.
+    pub(crate) fn run(mut self) -> anyhow::Result<Outcomes> {
+        let start = Instant::now();
+        let (mut next_sweep, mut next_tick, mut sweeps) =
+            (start, start + Duration::from_secs(1), 0_u32);
+        loop {
+            let now = Now::read();
+            let phase = self.shared.phase();
+            self.take_replies(now);
+            self.join_due(phase, now)?;
+            self.publish_due(now);
+            self.churn(phase, now);
+            if now.instant >= next_sweep {
+                next_sweep = now.instant + SWEEP;
+                sweeps = sweeps.wrapping_add(1);
+                self.sweep(phase, now, sweeps.is_multiple_of(SWEEPS_PER_REPAIR));
+            }
+            if now.instant >= next_tick {
+                next_tick += Duration::from_secs(1);
+                self.tick(now);
+            }
+            self.watch_steady(phase, now);
+            if phase == Phase::Closing && self.finished(now) {
+                break;
+            }
+            self.wait_and_receive(next_sweep)?;
+        }
+        self.out.cpu_ns = thread_cpu_ns();
+        Ok(self.out)
+    }
+
+    fn take_replies(&mut self, now: Now) {
+        while let Ok((ticket, outcome)) = self.replies.try_recv() {
+            if let Outcome::Deleted(deleted) = outcome {
+                self.deletes = self.deletes.saturating_sub(1);
+                self.out.deletes_failed += u64::from(deleted.is_err());
+                continue;
+            }
+            let Some(slot) = self.slots.get_mut(&ticket) else {
+                // It failed meanwhile: what the server set up all the same is ended.
+                if let Outcome::Answered(answer) = outcome {
+                    self.delete(answer.resource, None);
+                }
+                continue;
+            };
+            let result = match outcome {
+                Outcome::Answered(answer) => {
+                    let ago = u64::try_from(
+                        now.instant
+                            .saturating_duration_since(answer.posted)
+                            .as_nanos(),
+                    );
+                    slot.client.posted_ns = now.wall_ns.saturating_sub(ago.unwrap_or(0));
+                    slot.client.resource = answer.resource;
+                    slot.client.answered(&answer.sdp, now, &mut self.out.counts)
+                }
+                Outcome::Refused(reason) => Err(reason),
+                Outcome::Deleted(_) => Ok(()),
+            };
+            if let Err(reason) = result {
+                slot.client.error.get_or_insert(reason);
+            }
+        }
+    }
+
+    /// Starts the sessions whose turn it is.
+    fn join_due(&mut self, phase: Phase, now: Now) -> anyhow::Result<()> {
+        if phase >= Phase::Leaving {
+            return Ok(());
+        }
+        while let Some(index) = self.publishers.front().copied() {
+            if self.shared.publisher_due(index) > now.instant {
+                break;
+            }
+            self.publishers.pop_front();
+            self.publish(index, now)?;
+        }
+        while let Some(viewer) = self.viewers.front() {
+            if self
+                .shared
+                .viewer_due(viewer.number)
+                .is_none_or(|due| due > now.instant)
+            {
+                break;
+            }
+            let Some(viewer) = self.viewers.pop_front() else {
+                break;
+            };
+            self.play(viewer, now)?;
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, index: usize, now: Now) -> anyhow::Result<()> {
+        let spec = &self.shared.plan.publishers[index];
+        let name = format!("pub-{}", spec.number);
+        let names = self.shared.names(spec.room, &name, &name);
+        let tracks = &self.shared.tracks[index];
+        #[expect(clippy::cast_precision_loss, reason = "at most a hundred thousand")]
+        let stagger = index as f64 / self.shared.plan.publishers.len() as f64;
+        // Different numbers for each publisher, the same in each run.
+        let seed = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let wish = Wish::Publish {
+            audio: tracks.audio.clone(),
+            video: tracks.video.clone(),
+            stagger,
+            seed,
+        };
+        let url = self.shared.plan.whip.clone().unwrap_or_default();
+        self.open(
+            wish,
+            Who::Publisher(index),
+            &names.fill(&url),
+            names.token(self.shared),
+            now,
+        )
+    }
+
+    fn play(&mut self, viewer: ViewerSpec, now: Now) -> anyhow::Result<()> {
+        let plan = &self.shared.plan;
+        let names = self.shared.names(
+            viewer.room,
+            &format!("pub-{}", viewer.publisher),
+            &format!("viewer-{}", viewer.number),
+        );
+        let source = viewer.source(plan).map(|at| &self.shared.tracks[at]);
+        let origin = |video: bool| {
+            let track = source.and_then(|tracks| {
+                if video {
+                    tracks.video.clone()
+                } else {
+                    tracks.audio.clone()
+                }
+            });
+            match track {
+                Some(track) => Origin::Ours {
+                    clip: track.clip,
+                    log: track.log,
+                },
+                None => Origin::Foreign {
+                    clock_hz: if video {
+                        90_000
+                    } else {
+                        Codec::Opus.clock_hz()
+                    },
+                    video,
+                },
+            }
+        };
+        let wish = Wish::Play {
+            audio: plan.mix.has_audio().then(|| origin(false)),
+            video: plan.mix.has_video().then(|| origin(true)),
+            codec: plan.codec,
+            sampled: viewer.number.is_multiple_of(plan.decrypt_sample),
+        };
+        let url = plan.whep.clone().unwrap_or_default();
+        self.open(
+            wish,
+            Who::Viewer(viewer),
+            &names.fill(&url),
+            names.token(self.shared),
+            now,
+        )
+    }
+
+    fn open(
+        &mut self,
+        wish: Wish,
+        who: Who,
+        url: &str,
+        token: Option<String>,
+        now: Now,
+    ) -> anyhow::Result<()> {
+        let (client, offer) = Client::new(wish, self.shared.bind, now)?;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        epoll::add(
+            &self.epoll,
+            &client.socket,
+            epoll::EventData::new_u64(ticket),
+            epoll::EventFlags::IN,
+        )?;
+        let request = Request::Post {
+            url: url.to_owned(),
+            offer,
+        };
+        self.http.ask(Job {
+            request,
+            token: token.clone(),
+            ticket,
+            mailbox: self.mailbox.clone(),
+        });
+        if matches!(who, Who::Publisher(_)) {
+            self.due.push(Reverse((0, ticket)));
+        }
+        self.slots.insert(
+            ticket,
+            Slot {
+                client,
+                who,
+                token,
+                settled: false,
+            },
+        );
+        Ok(())
+    }
+
+    fn publish_due(&mut self, now: Now) {
+        while let Some(Reverse((due, ticket))) = self.due.peek().copied() {
+            if due > now.wall_ns {
+                break;
+            }
+            self.due.pop();
+            let Some(slot) = self.slots.get_mut(&ticket) else {
+                continue;
+            };
+            let next = slot.client.publish(now, &mut self.out.counts);
+            // Before it is connected, look again soon.
+            let next = next.unwrap_or(now.wall_ns + 5_000_000);
+            if slot.client.state != State::Over {
+                self.due.push(Reverse((next, ticket)));
+            }
+        }
+    }
+
+    /// Lets the viewer that is longest there leave, and another one come, as often as was asked for.
+    fn churn(&mut self, phase: Phase, now: Now) {
+        if self.shared.plan.churn_hz <= 0.0 || phase != Phase::Steady {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "at most 256 threads")]
+        let every =
+            Duration::from_secs_f64(self.shared.plan.threads as f64 / self.shared.plan.churn_hz);
+        let next = *self.next_churn.get_or_insert(now.instant + every);
+        if now.instant < next {
+            return;
+        }
+        self.next_churn = Some(next + every);
+        let oldest = self.slots.values_mut().find_map(|slot| match &slot.who {
+            Who::Viewer(spec) if slot.client.state == State::Live => {
+                Some((spec.clone(), &mut slot.client))
+            }
+            _ => None,
+        });
+        if let Some((spec, client)) = oldest {
+            mark(client, now);
+            let number = self.shared.next_viewer();
+            self.viewers.push_front(ViewerSpec { number, ..spec });
+        }
+    }
+
+    /// Timers, joins that take too long, sessions that ended.
+    fn sweep(&mut self, phase: Phase, now: Now, repair: bool) {
+        let mut over = Vec::new();
+        for (ticket, slot) in &mut self.slots {
+            let client = &mut slot.client;
+            if client.timeout <= now.instant {
+                client.on_timeout(now, &mut self.out.counts);
+            }
+            if repair {
+                client.repair(now);
+            }
+            match client.state {
+                State::Posting | State::Connecting | State::Connected => {
+                    if now.instant.duration_since(client.opened) > JOIN_TIMEOUT {
+                        let stage = match client.state {
+                            State::Posting => "no answer",
+                            State::Connecting => "no connection (ICE, DTLS)",
+                            _ => "connected, but no media",
+                        };
+                        client
+                            .error
+                            .get_or_insert(format!("{stage} within {} s", JOIN_TIMEOUT.as_secs()));
+                    }
+                }
+                State::Live if !slot.settled => {
+                    slot.settled = true;
+                    if let Who::Publisher(_) = slot.who {
+                        self.shared.publisher_settled(true);
+                        self.out.publishers_ok += 1;
+                    } else {
+                        self.shared.viewer_settled(true);
+                    }
+                }
+                _ => {}
+            }
+            let viewer = matches!(slot.who, Who::Viewer(_));
+            if viewer && phase >= Phase::Leaving && !matches!(client.state, State::Leaving { .. }) {
+                if client.state != State::Live {
+                    client
+                        .error
+                        .get_or_insert("the run ended before it had joined".into());
+                }
+                mark(client, now);
+            }
+            let left = matches!(client.state, State::Leaving { marked_ns } if now.wall_ns.saturating_sub(marked_ns) > GRACE_NS);
+            if left || client.error.is_some() && !matches!(client.state, State::Leaving { .. }) {
+                over.push(*ticket);
+            } else if !viewer && phase == Phase::Closing {
+                over.push(*ticket);
+            }
+        }
+        for ticket in over {
+            if let Some(slot) = self.slots.remove(&ticket) {
+                self.close(slot, now);
+            }
+        }
+    }
+
+    /// Takes a client's figures and ends its session.
+    fn close(&mut self, mut slot: Slot, now: Now) {
+        self.delete(slot.client.resource.take(), slot.token.take());
+        let client = &mut slot.client;
+        self.out.disconnects += u64::from(client.disconnected);
+        self.out.socket_drops += super::shared::socket_drops(&client.socket);
+        match &slot.who {
+            Who::Publisher(_) => {
+                if !slot.settled {
+                    self.shared.publisher_settled(false);
+                    self.out.publishers_failed += 1;
+                }
+                if let Some(error) = client.error.take() {
+                    *self
+                        .out
+                        .failures
+                        .entry(format!("publisher: {error}"))
+                        .or_default() += 1;
+                }
+                self.out.nacks_received += client.nacks();
+                self.out.keyframe_requests += client.keyframe_requests;
+                if let Role::Publisher(tracks) = &client.role {
+                    self.out.packets_sent +=
+                        tracks.iter().map(|track| track.sent().packets).sum::<u64>();
+                    self.out.frames_sent +=
+                        tracks.iter().map(|track| track.sent().frames).sum::<u64>();
+                }
+            }
+            Who::Viewer(spec) => {
+                if !slot.settled {
+                    self.shared.viewer_settled(false);
+                }
+                let row = self.viewer_row(&spec.clone(), client, now);
+                self.out.rows.push(row);
+            }
+        }
+        slot.client.state = State::Over;
+    }
+
+    fn viewer_row(&mut self, spec: &ViewerSpec, client: &mut Client, now: Now) -> ViewerRow {
+        let marked_ns = if let State::Leaving { marked_ns } = client.state {
+            marked_ns
+        } else {
+            now.wall_ns
+        };
+        let (error, posted, nacks) = (client.error.take(), client.posted_ns, client.nacks());
+        let ever_live = matches!(client.state, State::Live | State::Leaving { .. });
+        let Role::Viewer(viewer) = &mut client.role else {
+            return ViewerRow::default();
+        };
+        let joined = if viewer.sampled {
+            viewer.first_packet_ns.is_some()
+        } else {
+            ever_live && error.is_none()
+        };
+        let mut totals = Totals::default();
+        let mut jitter: Option<u64> = None;
+        for meter in viewer.meters() {
+            // One that was lost in mid-run has missed all that was sent until now.
+            if !matches!(client.state, State::Leaving { .. }) {
+                meter.mark();
+            }
+            meter.finish(marked_ns);
+            totals.add(&meter.totals());
+            jitter = jitter.max(meter.jitter_ns());
+        }
+        let since_post = |at: Option<u64>| at.map(|at| at.saturating_sub(posted));
+        let (join, first_frame) = (
+            since_post(viewer.first_packet_ns),
+            since_post(viewer.first_frame_ns),
+        );
+        join.into_iter().for_each(|ns| self.out.joins.record(ns));
+        first_frame
+            .into_iter()
+            .for_each(|ns| self.out.first_frames.record(ns));
+        self.out.viewers_ok += u64::from(joined);
+        self.out.viewers_failed += u64::from(!joined);
+        if let Some(error) = &error {
+            *self
+                .out
+                .failures
+                .entry(format!("viewer: {error}"))
+                .or_default() += 1;
+        }
+        self.out.totals.add(&totals);
+        self.out.latency.merge(&viewer.latency);
+        self.out.nacks_sent += nacks;
+        self.out.plis_sent += viewer.plis_sent;
+        ViewerRow {
+            viewer: spec.number,
+            room: spec.room,
+            publisher: spec.publisher,
+            sampled: viewer.sampled,
+            joined,
+            error,
+            join_ms: join.map(ms),
+            first_frame_ms: first_frame.map(ms),
+            packets_expected: totals.expected,
+            packets_received: totals.received,
+            loss: loss(&totals),
+            latency_ms: Percentiles::of(&viewer.latency),
+            jitter_ms: jitter.map(ms),
+            frames_expected: totals.frames_expected,
+            frames_complete: totals.frames_complete,
+            frames_shown: totals.frames_shown,
+            freezes: totals.freezes,
+            frozen_ms: ms(totals.frozen_ns),
+            nacks_sent: nacks,
+            plis_sent: viewer.plis_sent,
+        }
+    }
+
+    fn delete(&mut self, resource: Option<String>, token: Option<String>) {
+        if let Some(url) = resource {
+            self.deletes += 1;
+            self.http.ask(Job {
+                request: Request::Delete { url },
+                token,
+                ticket: 0,
+                mailbox: self.mailbox.clone(),
+            });
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        let mut tick = Tick {
+            second: self.shared.started.elapsed().as_secs(),
+            viewers: 0,
+            packets: self.out.counts.datagrams - self.ticked.0,
+            bytes: self.out.counts.bytes - self.ticked.1,
+            received: 0,
+            lost: 0,
+            latency: Histogram::default(),
+        };
+        self.ticked = (self.out.counts.datagrams, self.out.counts.bytes);
+        std::mem::swap(&mut tick.latency, &mut self.out.counts.second);
+        for slot in self.slots.values_mut() {
+            match &mut slot.client.role {
+                Role::Publisher(tracks) => tracks.iter().for_each(super::publisher::Sending::tick),
+                Role::Viewer(viewer) => {
+                    tick.viewers += u64::from(slot.client.state == State::Live);
+                    for meter in viewer.meters() {
+                        let decided = meter.tick(now.wall_ns);
+                        tick.received += decided.received;
+                        tick.lost += decided.lost;
+                        meter
+                            .jitter_ns()
+                            .into_iter()
+                            .for_each(|ns| self.out.jitter.record(ns));
+                    }
+                }
+            }
+        }
+        // The main thread listens as long as the run lasts.
+        let _ = self.ticks.send(tick);
+    }
+
+    /// CPU time and packets of the steady part.
+    fn watch_steady(&mut self, phase: Phase, now: Now) {
+        match (phase, self.steady_from) {
+            (Phase::Steady, None) => {
+                self.steady_from = Some((now.instant, thread_cpu_ns(), self.out.counts.datagrams));
+            }
+            (Phase::Leaving | Phase::Closing, Some((from, cpu_ns, datagrams)))
+                if self.out.steady.seconds == 0.0 =>
+            {
+                self.out.steady = Steady {
+                    cpu_ns: thread_cpu_ns() - cpu_ns,
+                    datagrams: self.out.counts.datagrams - datagrams,
+                    seconds: now.instant.duration_since(from).as_secs_f64(),
+                };
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether nothing is left to be done, or waiting for it has taken too long.
+    fn finished(&mut self, now: Now) -> bool {
+        let late = self.shared.closing_for(now.instant) > Duration::from_secs(15);
+        if late {
+            self.out.deletes_failed += u64::try_from(self.deletes).unwrap_or(0);
+        }
+        late || self.slots.is_empty() && self.deletes == 0
+    }
+
+    fn wait_and_receive(&mut self, next_sweep: Instant) -> anyhow::Result<()> {
+        let now = Now::read();
+        let until_sweep = next_sweep.saturating_duration_since(now.instant);
+        let until_frame = self.due.peek().map_or(until_sweep, |Reverse((due, _))| {
+            Duration::from_nanos(due.saturating_sub(now.wall_ns))
+        });
+        let timeout = Timespec::try_from(until_sweep.min(until_frame))?;
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
+        let ready = match epoll::wait(&self.epoll, &mut events, Some(&timeout)) {
+            Ok((ready, _)) => ready,
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let now = Now::read();
+        for event in ready {
+            let ticket = event.data.u64();
+            if ticket == DOORBELL {
+                let _ = rustix::io::read(self.mailbox.doorbell(), &mut [0_u8; 8]);
+            } else if let Some(slot) = self.slots.get_mut(&ticket) {
+                slot.client
+                    .receive(&mut self.buffer, now, &mut self.out.counts);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// From now on nothing new counts for this viewer.
+fn mark(client: &mut Client, now: Now) {
+    client.state = State::Leaving {
+        marked_ns: now.wall_ns,
+    };
+    if let Role::Viewer(viewer) = &mut client.role {
+        viewer.meters().for_each(super::meter::Meter::mark);
+    }
+}
