@@ -1,10 +1,12 @@
-// The control plane is killed under a running stream, and the stream does not notice.
+// The control plane is killed under a running stream, and the stream does not notice; the dataplane is killed, and it goes on.
 import { noteTransport } from '../lib/delivery.mjs';
 import { Publisher, Viewer } from '../lib/peers.mjs';
 import { sleep, until } from '../lib/process.mjs';
 
 /** A client's consent to send expires after 30 s (RFC 7675); browsers call it disconnected after 5 or so. */
 const BACK_WITHIN_MS = 2000;
+/** Nothing is promised of a crash of the dataplane but that it is short. */
+const MEDIA_BACK_WITHIN_MS = 2000;
 
 /** @param {string} name @param {{kills: number, apartS: number, fullOnly: boolean}} options @returns {import('../lib/scenario.mjs').Scenario} */
 const controlKilled = (name, { kills, apartS, fullOnly }) => ({
@@ -63,20 +65,20 @@ const controlKilled = (name, { kills, apartS, fullOnly }) => ({
     t.figure('drops', drops.length === 0 ? 'none' : drops.join(' '));
     t.check(drops.length === 0, `the dataplane dropped packets: ${drops.join(' ')}`);
 
-    await afterwards(t, server, viewer, await browser.newPage());
+    await afterwards(t, server, viewer, await browser.newPage(), 'restart');
   },
 });
 
 /**
- * What a client asks of a restarted control plane: an ICE restart of an old session, a new session, the end of an old one.
+ * What a client asks of a restarted server: an ICE restart of an old session, a new session, the end of an old one.
  * @param {import('../lib/scenario.mjs').Context} t @param {import('../lib/server.mjs').Server} server
- * @param {Viewer} viewer @param {import('../lib/browsers.mjs').Page} page
+ * @param {Viewer} viewer @param {import('../lib/browsers.mjs').Page} page @param {string} room
  */
-async function afterwards(t, server, viewer, page) {
+async function afterwards(t, server, viewer, page, room) {
   await viewer.restartIce();
   const restarted = await viewer.sample();
   await viewer.decoded(restarted.framesDecoded + 30, 5000);
-  const late = await Viewer.open(page, server.url, { room: 'restart' });
+  const late = await Viewer.open(page, server.url, { room });
   await late.decoded(30, 15_000);
   const resource = new URL(await viewer.resource());
   const deleted = await server.get(resource.pathname, { method: 'DELETE' });
@@ -88,7 +90,54 @@ async function afterwards(t, server, viewer, page) {
   t.figure('afterwards', 'ICE restart, new viewer and DELETE work');
 }
 
+/** The dataplane is killed: media stops until its successor has the rows, and then it goes on. @type {import('../lib/scenario.mjs').Scenario} */
+const dataplaneKilled = {
+  name: 'dataplane-killed',
+  fullOnly: false,
+  timeoutS: 60,
+  run: async (t) => {
+    const server = await t.server();
+    const browser = await t.chromium();
+    const publisher = await Publisher.open(await browser.newPage(), server.url, { room: 'crash', codec: 'VP8' });
+    const viewer = await Viewer.open(await browser.newPage(), server.url, { room: 'crash' });
+    await viewer.decoded(60, 15_000);
+    await viewer.watchGaps();
+    const control = await server.pidOf('ion-controlplane');
+    const old = await until('The dataplane runs', 5000, () => server.pidOf('ion-dataplane'), 20);
+    const before = await viewer.sample();
+    process.kill(old, 'SIGKILL');
+    const killed = performance.now();
+    await until('Another dataplane runs', 5000, async () => {
+      const now = await server.pidOf('ion-dataplane');
+      return now !== null && now !== old;
+    }, 20);
+    // What was decoded just after the kill had arrived before it.
+    const { framesDecoded } = await viewer.sample();
+    await viewer.decoded(framesDecoded + 15, MEDIA_BACK_WITHIN_MS * 2);
+    const backMs = performance.now() - killed;
+    await sleep(6000);
+    const after = await viewer.sample();
+    const gaps = await viewer.gaps();
+    t.figure('15 frames more after ms', Math.round(backMs));
+    t.figure('longest gap ms', Math.round(gaps.longestGapMs));
+    t.figure('longest freeze ms', Math.round(gaps.longestFreezeMs));
+    t.figure('freezes', after.freezeCount - before.freezeCount);
+    t.figure('packets lost', after.packetsLost - before.packetsLost);
+    t.figure('frames', after.framesDecoded - before.framesDecoded);
+    t.check(gaps.longestGapMs <= MEDIA_BACK_WITHIN_MS, `no frame for ${Math.round(gaps.longestGapMs)} ms`);
+    const leastFrames = 30 * (6 - MEDIA_BACK_WITHIN_MS / 1000);
+    t.check(after.framesDecoded - before.framesDecoded >= leastFrames, `only ${after.framesDecoded - before.framesDecoded} frames in 6 s after it`);
+    t.check((await server.pidOf('ion-controlplane')) === control, 'the control plane was restarted too');
+    for (const [who, peer] of Object.entries({ publisher, viewer })) {
+      const states = await peer.iceStates();
+      t.check(!states.some((state) => /disconnected|failed/.test(state)), `ICE of the ${who} went ${states.join(' → ')}`);
+    }
+    await afterwards(t, server, viewer, await browser.newPage(), 'crash');
+  },
+};
+
 export const scenarios = [
+  dataplaneKilled,
   controlKilled('control-killed', { kills: 1, apartS: 6, fullOnly: false }),
   controlKilled('control-killed-5', { kills: 5, apartS: 10, fullOnly: true }),
 ];
