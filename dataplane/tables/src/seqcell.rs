@@ -129,3 +129,27 @@ impl<T: Plain> SeqCell<T> {
         self.sequence.load(Ordering::Acquire)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::SubscriptionState;
+
+    #[test]
+    fn what_a_dead_writer_left_is_read_word_by_word() {
+        let state = SubscriptionState {
+            generation: 3,
+            srtp_next: 70_000,
+            ..SubscriptionState::default()
+        };
+        let cell = SeqCell::new(&state);
+        assert_eq!(cell.read_abandoned().srtp_next, 70_000);
+        cell.tear();
+        assert!(cell.read().is_err());
+        let left = cell.read_abandoned();
+        assert_eq!((left.generation, left.srtp_next), (3, 70_000));
+        // Whoever writes next makes it whole.
+        cell.write(&state);
+        assert!(cell.read().is_ok());
+    }
+}
