@@ -491,9 +491,11 @@ impl Core {
     }
 }
 
-/// The workers have not seen the row yet, so that its state has no other writer.
+/// The workers have not seen the row yet, so that its state has no other writer. What the
+/// old worker was writing when it died counts too: without its SRTP indices, the new one
+/// would use some for a second time.
 fn copy_state<R: Row>(row: u32, old: &Tables, fresh: &Tables) {
-    let state = old.state::<R>(row).map(SeqCell::read).and_then(Result::ok);
+    let state = old.state::<R>(row).map(SeqCell::read_abandoned);
     if let (Some(state), Some(cell)) = (state, fresh.state::<R>(row)) {
         cell.write(&state);
     }
