@@ -399,6 +399,8 @@ async fn sessions_are_carried_to_a_new_dataplane() {
         ..SubscriptionState::default()
     };
     WorkerTables::new(Arc::clone(&plane.tables), 0).store::<Subscription>(row, &state);
+    // The worker dies in the middle of storing it once more.
+    plane.tables.state::<Subscription>(row).unwrap().tear();
     let before = all_rows(&plane.tables);
     let old = plane.kill(&folder.0);
     wait("the server to notice", async || {
