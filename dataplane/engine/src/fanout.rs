@@ -1,9 +1,10 @@
 use crate::clock::ClockMapping;
 use crate::engine::Engine;
 use crate::ingress::srtp_drop;
-use crate::limits::{MAX_DATAGRAM, PENDING, UPKEEP_US};
+use crate::limits::{MAX_DATAGRAM, PADDING_MAX, PENDING, UPKEEP_US};
 use crate::output::Output;
 use crate::packet::Packet;
+use crate::padding::Paddings;
 use crate::peer::PeerMessage;
 use crate::subscription::{Numbers, Subscriber};
 use crate::time::Micros;
@@ -26,6 +27,9 @@ pub(crate) struct Header<'a> {
     /// Playout delay to write instead of the publisher's; depends on the moment.
     pub(crate) playout: Option<[u8; 3]>,
 }
+
+/// The P bit in the first byte of an RTP header (RFC 3550, 5.1).
+const PADDING_BIT: u8 = 0x20;
 
 /// What was sent to one subscriber in one go.
 #[derive(Debug, Clone, Copy, Default)]
@@ -107,8 +111,14 @@ impl Engine {
             .get_mut(track.row as usize)
             .map(std::mem::take)
             .unwrap_or_default();
+        let paddings = if pending.len() > 1 {
+            Paddings::of(&pending)
+        } else {
+            Paddings::none()
+        };
+        let batch = (&pending[..], &paddings);
         for &subscription in &subscriptions {
-            self.serve(now, subscription, (row, track), &pending, out);
+            self.serve(now, subscription, (row, track), batch, out);
         }
         if let Some(list) = self
             .children
@@ -169,7 +179,7 @@ impl Engine {
         now: Micros,
         row: u32,
         (encoding, track): (u32, RowLink),
-        packets: &[Arc<Packet>],
+        batch: (&[Arc<Packet>], &Paddings),
         out: &mut O,
     ) {
         let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
@@ -202,7 +212,7 @@ impl Engine {
             tally: Tally::default(),
             switched: false,
         };
-        sending.run(packets, out);
+        sending.run(batch, out);
         let Sending {
             tally, switched, ..
         } = sending;
@@ -255,13 +265,17 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    fn run<O: Output<Message = PeerMessage>>(&mut self, packets: &[Arc<Packet>], out: &mut O) {
+    fn run<O: Output<Message = PeerMessage>>(
+        &mut self,
+        (packets, paddings): (&[Arc<Packet>], &Paddings),
+        out: &mut O,
+    ) {
         let ready = self.transport.is_ready() && !self.subscriber.is_paused();
         if !ready {
             self.tally.withheld += packets.len() as u64;
             return;
         }
-        for packet in packets {
+        for (at, packet) in packets.iter().enumerate() {
             let Some((numbers, switched)) = self.subscriber.admit(packet, self.now) else {
                 self.tally.withheld += 1;
                 continue;
@@ -272,7 +286,7 @@ impl Sending<'_> {
                 self.store();
                 out.transmit();
             }
-            if let Err(reason) = self.send(packet, numbers, out) {
+            if let Err(reason) = self.send(packet, numbers, paddings.at(at), out) {
                 self.tables.counters().drop_packets(reason, 1);
                 self.tally.withheld += 1;
             }
@@ -291,17 +305,13 @@ impl Sending<'_> {
         &mut self,
         packet: &Packet,
         numbers: Numbers,
+        padding: usize,
         out: &mut O,
     ) -> Result<(), DropReason> {
         let payload = payload_for(packet, self.subscriber);
-        let sent = send_media(
-            self.transport,
-            self.subscriber,
-            packet,
-            numbers,
-            self.now,
-            out,
-        )?;
+        let packet = (packet, padding);
+        let (transport, subscriber) = (&mut *self.transport, &mut *self.subscriber);
+        let sent = send_media(transport, subscriber, packet, numbers, self.now, out)?;
         self.tally.packets += 1;
         self.tally.payload += payload.len() as u64;
         self.tally.bytes += sent as u64;
@@ -343,12 +353,13 @@ fn red_primary(payload: &[u8]) -> Option<&[u8]> {
 /// Writes a media packet for a viewer and seals it straight from the shared
 /// plaintext into the batch, which must have room. Returns the datagram's length.
 ///
+/// It is padded by so many bytes, if it can be, so that it is as long as its neighbours.
 /// Its index is marked as used even if it then turns out not to fit: it will not be
 /// used for anything else.
 pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
     transport: &mut Transport,
     subscriber: &mut Subscriber,
-    packet: &Packet,
+    (packet, padding): (&Packet, usize),
     numbers: Numbers,
     now: Micros,
     out: &mut O,
@@ -360,7 +371,7 @@ pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
     if !subscriber.used(numbers, now, payload.len()) {
         return Err(DropReason::Duplicate);
     }
-    seal_media(transport, subscriber, packet, numbers, now, out)
+    seal_media(transport, subscriber, (packet, padding), numbers, now, out)
 }
 
 /// Writes and seals a media packet whose index is taken, for the first time or
@@ -368,7 +379,7 @@ pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
 pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
     transport: &mut Transport,
     subscriber: &Subscriber,
-    packet: &Packet,
+    (packet, padding): (&Packet, usize),
     numbers: Numbers,
     now: Micros,
     out: &mut O,
@@ -394,15 +405,29 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
     };
     let limit = transport.max_datagram();
     let path = transport.path.ok_or(DropReason::SendFailed)?;
+    let open = out.batch().open_segment(&path);
     let space = out
         .batch()
         .space(MAX_DATAGRAM)
         .ok_or(DropReason::TransmitFull)?;
     let header_len = write_header(transport, &header, packet, now, space)?;
     let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
-    if header_len + payload.len() + keys.sealer.profile().rtp_overhead() > limit {
+    let natural = header_len + payload.len() + keys.sealer.profile().rtp_overhead();
+    if natural > limit {
         return Err(DropReason::TooLarge);
     }
+    // What is sent again must be the same again, and stands alone anyhow.
+    let padded = Some(packet).filter(|packet| header.momentary && !packet.red);
+    let padded = padded.and_then(|packet| {
+        let wished = open
+            .filter(|&open| (natural..=natural + PADDING_MAX).contains(&open))
+            .unwrap_or(natural + padding);
+        packet.padded(wished.min(limit) - natural)
+    });
+    if padded.is_some() {
+        space[0] |= PADDING_BIT;
+    }
+    let payload = padded.unwrap_or(payload);
     let len = keys
         .sealer
         .seal_rtp(header_len, numbers.index, config.ssrc, payload, space)

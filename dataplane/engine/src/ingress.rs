@@ -235,6 +235,10 @@ impl Engine {
         packet.red = red;
         // What has no keyframes, or none that we can see, may begin anywhere.
         packet.keyframe = !codec.is_video() || codec::keyframe(codec, packet.payload());
+        packet.paddable = false;
+        if codec.is_video() {
+            packet.lay_ramp();
+        }
         self.count_media(slot, encoding.row, codec);
         self.pool.share(slot).ok_or(DropReason::NoBuffer)
     }

@@ -40,6 +40,7 @@ mod nack;
 pub mod output;
 /// One packet of packet memory.
 pub mod packet;
+mod padding;
 /// What workers tell each other.
 pub mod peer;
 mod playout;

@@ -20,6 +20,9 @@ pub const HISTORY_AUDIO: usize = 256;
 /// Packets of one encoding that wait for the end of the batch; then it is fanned out at once.
 pub const PENDING: usize = 256;
 
+/// Bytes of RTP padding that a packet may get to be as long as its neighbours.
+pub const PADDING_MAX: usize = 16;
+
 /// SSRCs that one transport may send with.
 pub const STREAMS_PER_TRANSPORT: usize = 32;
 /// SSRCs that one transport may send RTCP with: a sender each, and one for reports.

@@ -1,4 +1,5 @@
 use crate::limits::PACKET_BYTES;
+use crate::padding::RAMP;
 use crate::time::Micros;
 use ion_tables::values::EXTENSION_KINDS;
 use ion_tables::{ExtensionKind, RowLink};
@@ -27,6 +28,8 @@ pub struct Packet {
     pub(crate) red: bool,
     /// A keyframe begins here; always so for audio.
     pub(crate) keyframe: bool,
+    /// A ramp of padding follows the payload.
+    pub(crate) paddable: bool,
     /// Where each extension's value lies in the buffer.
     pub(crate) extensions: ExtensionSpans,
     /// Of a datagram that is handed over as it came: both ends.
@@ -72,6 +75,7 @@ impl Packet {
             marker: false,
             red: false,
             keyframe: false,
+            paddable: false,
             extensions: ExtensionSpans::default(),
             remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
             local: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -86,6 +90,23 @@ impl Packet {
         self.buffer
             .get(start..start + usize::from(self.payload_len))
             .unwrap_or_default()
+    }
+
+    /// Lays the bytes behind the payload that make it paddable, where there is room.
+    pub(crate) fn lay_ramp(&mut self) {
+        let end = usize::from(self.payload_start) + usize::from(self.payload_len);
+        if let Some(space) = self.buffer.get_mut(end..end + RAMP.len()) {
+            space.copy_from_slice(&RAMP);
+            self.paddable = true;
+        }
+    }
+
+    /// The payload and `padding` bytes of RTP padding behind it; `None` if it cannot be padded.
+    pub(crate) fn padded(&self, padding: usize) -> Option<&[u8]> {
+        let start = usize::from(self.payload_start);
+        let len = usize::from(self.payload_len) + padding;
+        let fits = self.paddable && (1..=RAMP.len()).contains(&padding);
+        self.buffer.get(start..start + len).filter(|_| fits)
     }
 
     /// The value of a header extension.

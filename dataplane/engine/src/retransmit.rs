@@ -162,9 +162,9 @@ impl Engine {
                 out,
             )
         } else if subscriber.was_sent(numbers.index) {
-            seal_media(transport, subscriber, packet, numbers, now, out)
+            seal_media(transport, subscriber, (packet, 0), numbers, now, out)
         } else {
-            send_media(transport, subscriber, packet, numbers, now, out)
+            send_media(transport, subscriber, (packet, 0), numbers, now, out)
         };
         self.tables
             .store::<SubscriptionRow>(row, subscriber.snapshot());

@@ -25,6 +25,16 @@ pub struct Transmit {
     pub count: usize,
 }
 
+impl Transmit {
+    /// Whether another datagram of its length, or a shorter one, may join.
+    fn takes_more(&self, path: &Path) -> bool {
+        self.len == self.segment * self.count
+            && self.count < MAX_SEGMENTS
+            && self.len + self.segment <= MAX_SEND_BYTES
+            && self.path == *path
+    }
+}
+
 /// Datagrams in one GSO send at most (`UDP_MAX_SEGMENTS` of Linux before 6.9).
 pub const MAX_SEGMENTS: usize = 64;
 /// Bytes in one GSO send at most: what fits an IP packet, headers left room for.
@@ -61,23 +71,25 @@ impl TransmitBatch {
         self.memory.get_mut(self.used..self.used + len)
     }
 
+    /// The length that the next datagram on this path should have to join the send that is
+    /// open, if one is.
+    pub fn open_segment(&self, path: &Path) -> Option<usize> {
+        let last = self.sends.last().filter(|last| last.takes_more(path))?;
+        Some(last.segment)
+    }
+
     /// Adds the first `len` bytes of what [`space`](Self::space) gave as one datagram.
     /// It joins the send before it if that goes the same way and the sizes allow.
     pub fn commit(&mut self, path: &Path, len: usize) {
         let start = self.used;
         self.used = (start + len).min(self.memory.len());
-        if let Some(last) = self.sends.last_mut() {
-            let all_equal = last.len == last.segment * last.count;
-            if all_equal
-                && len <= last.segment
-                && last.count < MAX_SEGMENTS
-                && last.len + len <= MAX_SEND_BYTES
-                && last.path == *path
-            {
-                last.len += len;
-                last.count += 1;
-                return;
-            }
+        if let Some(last) = self.sends.last_mut()
+            && len <= last.segment
+            && last.takes_more(path)
+        {
+            last.len += len;
+            last.count += 1;
+            return;
         }
         self.sends.push(Transmit {
             path: *path,

@@ -10,6 +10,7 @@ mod demux;
 mod forward;
 mod harness;
 mod keyframes;
+mod padding;
 mod playout;
 mod properties;
 mod reports;
