@@ -21,6 +21,8 @@
  * @property {number} framesReceived
  * @property {number} framesDecoded
  * @property {number} framesDropped
+ * @property {number} jitterBufferDelay seconds that all frames together were held back
+ * @property {number} jitterBufferEmittedCount those frames
  * @property {number} freezeCount
  * @property {number} totalFreezesDuration seconds
  * @property {number} packetsReceived
@@ -225,6 +227,7 @@ async function readStatistics() {
   };
   const video = [
     'framesSent framesReceived framesDecoded framesDropped freezeCount totalFreezesDuration packetsSent packetsReceived packetsLost',
+    'jitterBufferDelay jitterBufferEmittedCount',
     'retransmittedPacketsSent retransmittedPacketsReceived nackCount pliCount frameWidth frameHeight framesPerSecond',
   ].flatMap((names) => names.split(' '));
   for (const name of [...video, 'audioPacketsSent', 'audioPacketsReceived', 'audioPacketsLost']) sample[name] = 0;
