@@ -24,6 +24,8 @@ const STATS_INTERVAL: Duration = Duration::from_millis(900);
 /// A player that misses a frame asks for a keyframe after this time, and again after the second one.
 const PLI_AFTER_NS: u64 = 300_000_000;
 const PLI_EVERY_NS: u64 = 1_000_000_000;
+/// An engine that never runs dry must not hold the thread.
+const MAX_OUTPUTS: usize = 10_000;
 /// Datagrams, or runs of datagrams, taken from a socket at once.
 pub(crate) const BATCH: usize = 4;
 /// What the kernel may hand over as one run (UDP GRO).
@@ -387,9 +389,20 @@ impl Client {
         if !media {
             return true;
         }
-        // The engine holds one media packet at a time: it has to be taken before the next goes in.
-        if let Ok(output) = self.rtc.poll_output() {
+        // The engine holds one media packet at a time: it has to be taken before the next goes in. Most often it is the
+        // first output; the rest can wait until all of the batch is in.
+        for _ in 0..MAX_OUTPUTS {
+            let Ok(output) = self.rtc.poll_output() else {
+                break;
+            };
+            let taken = matches!(
+                output,
+                Output::Timeout(_) | Output::Event(Event::RtpPacket(_))
+            );
             self.output(output, arrival_ns, now, counts);
+            if taken {
+                break;
+            }
         }
         false
     }
@@ -407,8 +420,7 @@ impl Client {
     }
 
     fn drain(&mut self, now: Now, counts: &mut Counts) {
-        // A bound, so that an engine that never runs dry cannot hold the thread.
-        for _ in 0..10_000 {
+        for _ in 0..MAX_OUTPUTS {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     self.timeout = at;
@@ -476,7 +488,7 @@ impl Client {
                 self.keyframe_requests += 1;
                 if let Role::Publisher(tracks) = &mut self.role {
                     let asked = tracks.iter_mut().filter(|track| track.mid == request.mid);
-                    asked.for_each(|track| track.keyframe_requested(now.wall_ns));
+                    asked.for_each(|track| track.keyframe_requested());
                 }
             }
             Event::MediaIngressStats(stats) => {

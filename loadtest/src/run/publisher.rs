@@ -12,9 +12,9 @@ use super::send_log::{Cursor, SendLog};
 use crate::media::clip::{Clip, Codec};
 use crate::media::vp8;
 
-/// Requests for keyframes are answered at most this often, as encoders do. It also bounds how soon a packet of the loop can
-/// be sent again.
-const KEYFRAME_INTERVAL_NS: u64 = 500_000_000;
+/// Requests for keyframes are answered at most this often, as encoders do; one that comes sooner waits. It also bounds how
+/// soon a packet of the loop can be sent again.
+const KEYFRAME_INTERVAL_NS: u64 = 300_000_000;
 /// A publisher that fell behind by more than this leaves the past out.
 const MAX_BEHIND_NS: u64 = 500_000_000;
 
@@ -50,6 +50,7 @@ pub(crate) struct Sending {
     ticks: u64,
     started_ns: Option<u64>,
     last_keyframe_ns: u64,
+    keyframe_wanted: bool,
     /// The frame whose packets are being handed to the network: packets of the clip, and the ordinal of the first.
     leaving: (std::ops::Range<usize>, u64),
 }
@@ -84,6 +85,7 @@ impl Sending {
             ticks: 0,
             started_ns: None,
             last_keyframe_ns: 0,
+            keyframe_wanted: false,
             leaving: (0..0, 0),
         }
     }
@@ -143,6 +145,7 @@ impl Sending {
         if now_ns.saturating_sub(due) > MAX_BEHIND_NS {
             self.started_ns = self.started_ns.map(|started| started + (now_ns - due));
         }
+        self.jump(now_ns);
         let Track { clip, log } = &self.track;
         let frame = &clip.frames[self.position];
         let mut api = rtc.direct_api();
@@ -172,6 +175,7 @@ impl Sending {
         self.leaving = (frame.packets.clone(), self.cursor.packets);
         if frame.keyframe {
             self.last_keyframe_ns = now_ns;
+            self.keyframe_wanted = false;
         }
         self.cursor.frames += 1;
         self.cursor.packets += u64::try_from(frame.packets.len()).unwrap_or(0);
@@ -207,13 +211,20 @@ impl Sending {
     }
 
     /// A viewer, or the server for one, needs a keyframe.
-    pub(crate) fn keyframe_requested(&mut self, now_ns: u64) {
-        if now_ns.saturating_sub(self.last_keyframe_ns) < KEYFRAME_INTERVAL_NS {
+    pub(crate) fn keyframe_requested(&mut self) {
+        self.keyframe_wanted = true;
+    }
+
+    /// Goes on to the next keyframe of the loop if one is wanted and the last was not a moment ago.
+    fn jump(&mut self, now_ns: u64) {
+        if !self.keyframe_wanted
+            || now_ns.saturating_sub(self.last_keyframe_ns) < KEYFRAME_INTERVAL_NS
+        {
             return;
         }
         let frames = &self.track.clip.frames;
-        let ahead = (0..frames.len()).map(|offset| (self.position + offset) % frames.len());
-        if let Some(keyframe) = ahead.into_iter().find(|at| frames[*at].keyframe) {
+        let mut ahead = (0..frames.len()).map(|offset| (self.position + offset) % frames.len());
+        if let Some(keyframe) = ahead.find(|at| frames[*at].keyframe) {
             self.position = keyframe;
         }
     }
