@@ -247,3 +247,22 @@ fn what_a_viewer_was_told_is_taken_back_after_all_has_died() {
     let state = watch.world.tables.state::<Subscription>(watch.sub).unwrap();
     assert_eq!(state.read().unwrap().playout_ms, 0);
 }
+
+#[test]
+fn a_viewer_that_has_no_retransmission_stream_any_more_is_told_nothing_more() {
+    let mut watch = Watch::new(|_| ());
+    watch.send(20);
+    watch.lossy(200, 20);
+    assert_eq!(*watch.media().last().unwrap(), WANTED);
+    let before = watch.media().len();
+    let sub = watch.sub;
+    watch
+        .world
+        .edit::<Subscription>(sub, |s| s.rtx_payload_type = 0);
+    // What is sent again as it was must not depend on what the viewer would be told by now.
+    watch.send(10);
+    watch.lossy(1_500, 3);
+    let got = watch.world.clients[watch.viewer].of(media_ssrc(sub));
+    assert!(got.iter().filter(|got| got.again).count() > 400);
+    assert!(watch.media()[before..].iter().all(Option::is_none));
+}
