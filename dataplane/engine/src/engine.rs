@@ -1,3 +1,4 @@
+use crate::batch::Workbench;
 use crate::children::Children;
 use crate::encoding::Encoding;
 use crate::limits::{NACK_BATCH, TWCC_REPORTED};
@@ -97,6 +98,7 @@ pub struct Engine {
     pub(crate) children: Children,
     /// Encodings with packets to fan out.
     pub(crate) dirty: Vec<u32>,
+    pub(crate) workbench: Workbench,
     /// Encodings whose receiver's state is to be stored.
     pub(crate) touched: Vec<u32>,
     /// Subscriptions whose first sender report is due.
@@ -143,6 +145,7 @@ impl Engine {
             subscriptions: none(capacities.subscriptions),
             children: Children::new(&capacities),
             dirty: Vec::with_capacity(capacities.encodings as usize),
+            workbench: Workbench::new(capacities.encodings, capacities.subscriptions),
             touched: Vec::with_capacity(capacities.encodings as usize),
             unreported: Vec::with_capacity(64),
             evict_at: 0,
@@ -254,9 +257,8 @@ impl Engine {
     /// the owner sends what is in the batch.
     pub fn flush<O: Output<Message = PeerMessage>>(&mut self, now: Micros, out: &mut O) {
         let mut dirty = std::mem::take(&mut self.dirty);
-        for encoding in dirty.drain(..) {
-            self.fan_out(now, encoding, out);
-        }
+        self.fan_out(now, &dirty, out);
+        dirty.clear();
         self.dirty = dirty;
         self.store_touched();
         while let Some(subscription) = self.unreported.pop() {

@@ -1,20 +1,19 @@
-use crate::clock::ClockMapping;
+use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::ingress::srtp_drop;
-use crate::limits::{MAX_DATAGRAM, PADDING_MAX, PENDING, UPKEEP_US};
+use crate::limits::{MAX_DATAGRAM, PADDING_MAX};
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::padding::Paddings;
 use crate::peer::PeerMessage;
 use crate::subscription::{Numbers, Subscriber};
 use crate::time::Micros;
-use crate::timers::TimerKind;
 use crate::transport::Transport;
 use ion_tables::{
-    DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
+    DropReason, EventKind, ExtensionKind, RowKind, Subscription as SubscriptionRow,
     TransportConfig, WorkerTables,
 };
-use ion_wire::ext::{AbsSendTime, PlayoutDelay, transport_cc_bytes};
+use ion_wire::ext::{AbsSendTime, transport_cc_bytes};
 use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
 use std::sync::Arc;
 
@@ -43,143 +42,12 @@ pub(crate) struct Tally {
 }
 
 impl Engine {
-    /// Takes a packet of an encoding, ours or another worker's, for our subscribers.
-    pub(crate) fn enqueue<O: Output<Message = PeerMessage>>(
-        &mut self,
-        now: Micros,
-        packet: Arc<Packet>,
-        out: &mut O,
-    ) {
-        let row = packet.encoding.row;
-        let feed = self
-            .encodings
-            .get_mut(row as usize)
-            .and_then(|slot| slot.as_deref_mut())
-            .filter(|encoding| encoding.link == packet.encoding)
-            .and_then(|encoding| encoding.feed.as_deref_mut());
-        let Some(feed) = feed else {
-            // Ours without subscribers here, or another worker's whose rows changed.
-            if packet.home != self.worker {
-                self.drop_packet(DropReason::UnknownSsrc);
-            }
-            self.pool.release(packet);
-            return;
-        };
-        if feed.pending.is_empty() {
-            self.dirty.push(row);
-        }
-        feed.pending.push(packet);
-        if feed.pending.len() == PENDING {
-            self.dirty.retain(|&dirty| dirty != row);
-            self.fan_out(now, row, out);
-        }
-    }
-
-    /// Sends the packets of this batch of one encoding to each of its subscribers in
-    /// turn, and keeps them for retransmission.
-    pub(crate) fn fan_out<O: Output<Message = PeerMessage>>(
-        &mut self,
-        now: Micros,
-        row: u32,
-        out: &mut O,
-    ) {
-        let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
-            return;
-        };
-        let track = encoding.config.track;
-        let Some(feed) = encoding.feed.as_deref_mut() else {
-            return;
-        };
-        let mut pending = std::mem::take(&mut feed.pending);
-        feed.last_packet = Some(now);
-        let started = !std::mem::replace(&mut feed.live, true);
-        if started {
-            self.retarget(now, track.row);
-        }
-        self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
-        if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
-            && pending.iter().any(|packet| packet.keyframe)
-        {
-            // Whoever waits for it, even since just now, is about to get it.
-            encoding.keyframe.came();
-        }
-        self.note_arrival(row, &pending);
-        self.note_playout(row, &pending);
-        let subscriptions = self
-            .children
-            .subscriptions_of_track
-            .get_mut(track.row as usize)
-            .map(std::mem::take)
-            .unwrap_or_default();
-        let paddings = if pending.len() > 1 {
-            Paddings::of(&pending)
-        } else {
-            Paddings::none()
-        };
-        let batch = (&pending[..], &paddings);
-        for &subscription in &subscriptions {
-            self.serve(now, subscription, (row, track), batch, out);
-        }
-        if let Some(list) = self
-            .children
-            .subscriptions_of_track
-            .get_mut(track.row as usize)
-        {
-            *list = subscriptions;
-        }
-        let horizon = now - self.config.history_us;
-        let pool = &mut self.pool;
-        if let Some(feed) = self.encodings[row as usize]
-            .as_deref_mut()
-            .and_then(|encoding| encoding.feed.as_deref_mut())
-        {
-            // Twice as many may leave as came, so that the history shrinks to its time.
-            feed.history
-                .expire(horizon, 2 * pending.len(), |packet| pool.release(packet));
-            for packet in pending.drain(..) {
-                feed.history.insert(packet, |packet| pool.release(packet));
-            }
-            feed.pending = pending;
-        }
-    }
-
-    /// Keeps what the publisher says of the delay until pictures are shown.
-    fn note_playout(&mut self, row: u32, pending: &[Arc<Packet>]) {
-        let value = |packet: &Arc<Packet>| {
-            let value = packet.extension(ExtensionKind::PlayoutDelay)?;
-            PlayoutDelay::parse(value)
-        };
-        if let Some(said) = pending.iter().rev().find_map(value)
-            && let Some(encoding) = self.encodings[row as usize].as_deref_mut()
-            && let Some(feed) = encoding.feed.as_deref_mut()
-        {
-            feed.playout = Some(said);
-        }
-    }
-
-    /// Without a sender report, arrival tells how timestamps relate to our wallclock.
-    fn note_arrival(&mut self, row: u32, pending: &[Arc<Packet>]) {
-        let Some(packet) = pending.last() else { return };
-        let mapping = ClockMapping {
-            ssrc: packet.ssrc,
-            ntp: self.ntp(packet.arrival),
-            rtp: packet.timestamp,
-        };
-        if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
-            && let Some(feed) = encoding.feed.as_deref_mut()
-            && feed.arrived.is_none_or(|before| before.ssrc != packet.ssrc)
-        {
-            feed.arrived = Some(mapping);
-        }
-    }
-
     /// Sends packets of one encoding to one subscriber, one after the other.
-    fn serve<O: Output<Message = PeerMessage>>(
+    pub(crate) fn serve<O: Output<Message = PeerMessage>>(
         &mut self,
         now: Micros,
         row: u32,
-        (encoding, track): (u32, RowLink),
-        batch: (&[Arc<Packet>], &Paddings),
+        batch: &Batch,
         out: &mut O,
     ) {
         let Some(subscriber) = self.subscriptions[row as usize].as_deref_mut() else {
@@ -190,18 +58,9 @@ impl Engine {
             .get_mut(subscriber.transport as usize)
             .and_then(|slot| slot.as_deref_mut())
             .filter(|transport| transport.link == subscriber.config.transport);
-        let Some(transport) = transport.filter(|_| subscriber.track == track) else {
+        let Some(transport) = transport.filter(|_| subscriber.track == batch.track) else {
             return;
         };
-        let row_of = |link: RowLink| link.row == encoding;
-        let concerned = subscriber.target.is_some_and(row_of)
-            || subscriber
-                .source
-                .is_some_and(|source| row_of(source.encoding));
-        if !concerned && !subscriber.is_paused() {
-            // Another layer of the track.
-            return;
-        }
         let first = !subscriber.has_sent();
         let waited = subscriber.waiting.is_some();
         let mut sending = Sending {
@@ -212,7 +71,7 @@ impl Engine {
             tally: Tally::default(),
             switched: false,
         };
-        sending.run(batch, out);
+        sending.run(&batch.packets, &batch.paddings, out);
         let Sending {
             tally, switched, ..
         } = sending;
@@ -267,7 +126,8 @@ struct Sending<'a> {
 impl Sending<'_> {
     fn run<O: Output<Message = PeerMessage>>(
         &mut self,
-        (packets, paddings): (&[Arc<Packet>], &Paddings),
+        packets: &[Arc<Packet>],
+        paddings: &Paddings,
         out: &mut O,
     ) {
         let ready = self.transport.is_ready() && !self.subscriber.is_paused();

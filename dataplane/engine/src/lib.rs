@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod batch;
 mod children;
 /// Wallclocks of publishers, and how RTP timestamps relate to ours.
 pub mod clock;
