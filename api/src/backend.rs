@@ -4,6 +4,7 @@
 //! SDP is text of at most [`crate::limits::BODY_BYTES`]. What it returns becomes the answer: status
 //! codes beyond success come as [`Problem`]s.
 
+use std::fmt;
 use std::future::Future;
 use std::time::SystemTime;
 
@@ -33,7 +34,7 @@ pub struct Sources {
 }
 
 /// `POST /whip/{room}`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PublishRequest {
     /// Where to publish.
     pub room: RoomName,
@@ -46,7 +47,7 @@ pub struct PublishRequest {
 }
 
 /// `POST /whep/{room}` and `POST /whep/{room}/{participant}`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PlayRequest {
     /// Which room to play from.
     pub room: RoomName,
@@ -56,6 +57,53 @@ pub struct PlayRequest {
     pub participant: Participant,
     /// The SDP offer.
     pub offer: String,
+}
+
+// Descriptions hold addresses and ICE passwords, which stay out of logs.
+
+impl fmt::Debug for PublishRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublishRequest")
+            .field("room", &self.room)
+            .field("participant", &self.participant)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PlayRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PlayRequest")
+            .field("room", &self.room)
+            .field("publisher", &self.publisher)
+            .field("participant", &self.participant)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Created")
+            .field("session", &self.session)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Patched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoContent => "NoContent",
+            Self::Restarted { .. } => "Restarted",
+        })
+    }
 }
 
 /// A session as a path names it. The backend answers [`Problem::no_such_session`] when id, room and
@@ -71,7 +119,7 @@ pub struct SessionRef {
 }
 
 /// A STUN or TURN server for the client, sent as a `Link` header (RFC 9725 §4.6).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct IceServer {
     /// `stun:…` or `turn:…` URI.
     pub url: String,
@@ -82,7 +130,7 @@ pub struct IceServer {
 }
 
 /// A new session.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Created {
     /// Its id; becomes the last segment of `Location`.
     pub session: SessionId,
@@ -109,7 +157,7 @@ pub enum Play {
 }
 
 /// Outcome of a trickle or restart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Patched {
     /// 204: candidates were taken in, or silently dropped where unusable.
     NoContent,
@@ -193,4 +241,59 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// What is missing, in words fit for the public.
     fn ready(&self) -> Result<(), String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_secrets_stay_out_of_logs() {
+        let secret = "a=ice-pwd:secret 192.0.2.1";
+        let (room, identity) = (
+            RoomName::parse("r").unwrap(),
+            Identity::parse("vera").unwrap(),
+        );
+        let participant = Participant {
+            identity,
+            name: String::new(),
+            hidden: false,
+        };
+        let request = PlayRequest {
+            room: room.clone(),
+            publisher: None,
+            participant: participant.clone(),
+            offer: secret.to_owned(),
+        };
+        let publish = PublishRequest {
+            room,
+            participant,
+            sources: Sources {
+                video: true,
+                audio: true,
+            },
+            offer: secret.to_owned(),
+        };
+        let server = IceServer {
+            url: "turn:t".to_owned(),
+            username: Some("user".to_owned()),
+            credential: Some(secret.to_owned()),
+        };
+        let created = Created {
+            session: SessionId::random().unwrap(),
+            sdp: secret.to_owned(),
+            etag: secret.to_owned(),
+            ice_servers: vec![server.clone()],
+        };
+        let restarted = Patched::Restarted {
+            frag: secret.to_owned(),
+            etag: secret.to_owned(),
+        };
+        let shown = format!("{request:?} {publish:?} {server:?} {created:?} {restarted:?}");
+        assert!(shown.contains("vera") && shown.contains("turn:t"));
+        assert!(
+            !shown.contains("secret") && !shown.contains("192.0.2"),
+            "{shown}"
+        );
+    }
 }

@@ -44,8 +44,15 @@ impl Default for Config {
 }
 
 /// The address a request came from; [`crate::server::serve`] adds it to each request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct ClientAddr(pub SocketAddr);
+
+/// Clients' addresses stay out of logs.
+impl std::fmt::Debug for ClientAddr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientAddr(..)")
+    }
+}
 
 /// All routes, over a backend.
 pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {

@@ -110,9 +110,10 @@ fn processes(settings: &Settings, flags: &Flags) -> Result<(Process, Process), S
     let program = |name: &str| -> Result<PathBuf, String> {
         let path = beside.join(name);
         let found = path.is_file();
-        found
-            .then_some(path)
-            .ok_or(format!("{name} is not in {}", beside.display()))
+        found.then_some(path).ok_or_else(|| {
+            let folder = beside.display();
+            format!("{name} is not in {folder}; install or build it there, beside ion")
+        })
     };
     let mut dataplane = Process::new(
         "ion-dataplane",

@@ -349,6 +349,33 @@ pub struct Record {
 }
 
 impl Record {
+    /// A session of which nothing else is known yet, without rows.
+    pub fn new(id: String, ordinal: u64, room: RoomName, identity: Identity, media: Media) -> Self {
+        Self {
+            id,
+            ordinal,
+            room,
+            identity,
+            name: String::new(),
+            hidden: false,
+            wanted: None,
+            joined_at_s: 0,
+            etag: String::new(),
+            past_ufrags: Vec::new(),
+            fingerprints: Vec::new(),
+            is_dtls_client: false,
+            dtls_version: None,
+            extensions: Vec::new(),
+            is_rtcp_reduced: false,
+            first_mid: None,
+            first_kind: Kind::Audio,
+            cname: String::new(),
+            feedback_ssrc: 0,
+            row: Link::default(),
+            media,
+        }
+    }
+
     /// Publisher or viewer.
     pub fn role(&self) -> Role {
         match self.media {

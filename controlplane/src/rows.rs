@@ -22,6 +22,20 @@ pub fn codec_number(kind: CodecKind) -> u8 {
     })
 }
 
+/// Records keep the numbers of header extensions, rows take them: the two lists are one.
+/// (`ion-sdp` stays free of the shared memory and of the unsafe code that maps it.)
+const _: () = {
+    macro_rules! same {
+        ($($kind:ident)*) => {
+            $(assert!(ion_sdp::ExtensionKind::$kind as u8 == ExtensionKind::$kind as u8);)*
+        };
+    }
+    assert!(ion_sdp::ExtensionKind::ALL.len() == ExtensionKind::ALL.len());
+    same!(Mid Rid RepairedRid TransportCc AbsSendTime AudioLevel VideoOrientation PlayoutDelay);
+    same!(DependencyDescriptor VideoLayersAllocation ColorSpace ContentType VideoTiming);
+    same!(TransmissionOffset AbsCaptureTime);
+};
+
 /// Text for a row; empty where it does not fit (what cannot be held is not used).
 fn text<const N: usize>(value: &str) -> Text<N> {
     Text::new(value).unwrap_or_default()

@@ -492,7 +492,6 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Kind, Link};
     use ion_api::names::{Identity, RoomName};
     use std::net::SocketAddr;
     use std::time::Duration;
@@ -506,29 +505,9 @@ mod tests {
     }
 
     fn record(media: Media) -> Record {
-        Record {
-            id: String::new(),
-            ordinal: 1,
-            room: RoomName::parse("r").unwrap(),
-            identity: Identity::parse("vera").unwrap(),
-            name: String::new(),
-            hidden: false,
-            wanted: None,
-            joined_at_s: 0,
-            etag: String::new(),
-            past_ufrags: Vec::new(),
-            fingerprints: Vec::new(),
-            is_dtls_client: false,
-            dtls_version: None,
-            extensions: Vec::new(),
-            is_rtcp_reduced: true,
-            first_mid: None,
-            first_kind: Kind::Audio,
-            cname: String::new(),
-            feedback_ssrc: 1,
-            row: Link::default(),
-            media,
-        }
+        let room = RoomName::parse("r").unwrap();
+        let identity = Identity::parse("vera").unwrap();
+        Record::new(String::new(), 1, room, identity, media)
     }
 
     /// A session whose peer has sent a check, on this pair.

@@ -209,10 +209,13 @@ fn read_file(named: Option<&Path>) -> Result<Option<(String, String)>, SettingsE
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((path.display().to_string(), text))),
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(SettingsError(format!(
-            "{}: cannot be read: {error}",
-            path.display()
-        ))),
+        Err(error) => {
+            let path = path.display();
+            Err(SettingsError(format!(
+                "{path}: cannot be read: {error}; name a settings file with --config or ION_CONFIG \
+                 (ion --print-default-config prints one)"
+            )))
+        }
     }
 }
 

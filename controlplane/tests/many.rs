@@ -89,29 +89,11 @@ impl Past {
         };
         self.control.write_secrets(n, &secrets);
         let media = media(self, row);
-        let record = Record {
-            id: id.as_str().to_owned(),
-            ordinal: u64::from(n) + 1,
-            room: RoomName::parse(&format!("r{room}")).unwrap(),
-            identity: Identity::parse(&format!("p{n}")).unwrap(),
-            name: String::new(),
-            hidden: false,
-            wanted: None,
-            joined_at_s: 0,
-            etag: String::new(),
-            past_ufrags: Vec::new(),
-            fingerprints: Vec::new(),
-            is_dtls_client: false,
-            dtls_version: None,
-            extensions: Vec::new(),
-            is_rtcp_reduced: true,
-            first_mid: None,
-            first_kind: Kind::Audio,
-            cname: String::new(),
-            feedback_ssrc: 1,
-            row: row.into(),
-            media,
-        };
+        let room = RoomName::parse(&format!("r{room}")).unwrap();
+        let identity = Identity::parse(&format!("p{n}")).unwrap();
+        let ordinal = u64::from(n) + 1;
+        let mut record = Record::new(id.as_str().to_owned(), ordinal, room, identity, media);
+        record.row = row.into();
         self.store.put(EPOCH, &record).unwrap();
     }
 

@@ -8,7 +8,7 @@ use std::fmt;
 pub const CONTENT_TYPE: &str = "application/trickle-ice-sdpfrag";
 
 /// A trickle-ICE fragment (RFC 8840, section 9): candidates, or new credentials for a restart.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct SdpFragment {
     /// `a=ice-ufrag`.
     pub ufrag: Option<String>,
@@ -18,6 +18,17 @@ pub struct SdpFragment {
     pub media: Vec<FragmentMedia>,
     /// `a=end-of-candidates`, at the session level or in any section.
     pub end_of_candidates: bool,
+}
+
+/// The password stays out of logs.
+impl fmt::Debug for SdpFragment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SdpFragment")
+            .field("ufrag", &self.ufrag)
+            .field("media", &self.media)
+            .field("end_of_candidates", &self.end_of_candidates)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The candidates of one section.

@@ -49,7 +49,7 @@ impl fmt::Display for SessionDescription {
 }
 
 /// The `o=` line, without what is always the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Origin {
     /// User name, `-` for none.
     pub username: String,
@@ -59,6 +59,32 @@ pub struct Origin {
     pub version: u64,
     /// Address as written; it has no meaning in WebRTC.
     pub address: String,
+}
+
+/// The ICE password and the candidates stay out of logs.
+impl fmt::Debug for Media {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Media")
+            .field("kind", &self.kind)
+            .field("mid", &self.mid)
+            .field("port", &self.port)
+            .field("protocol", &self.protocol)
+            .field("direction", &self.direction)
+            .field("codecs", &self.codecs)
+            .field("extensions", &self.extensions)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The address stays out of logs, and so does the user name.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("session_id", &self.session_id)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Media identification (`a=mid`, RFC 5888): 1–16 printable ASCII characters.
@@ -198,7 +224,7 @@ impl Setup {
 }
 
 /// An m-section.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Media {
     /// Audio, video, application.
     pub kind: MediaKind,

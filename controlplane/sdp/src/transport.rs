@@ -210,7 +210,7 @@ impl CandidateKind {
 }
 
 /// An ICE candidate (`a=candidate`, RFC 8839, section 5.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Groups candidates that behave alike.
     pub foundation: String,
@@ -230,6 +230,17 @@ pub struct Candidate {
     pub related: Option<(String, u16)>,
     /// Further pairs of name and value, such as `generation 0`.
     pub extensions: Vec<(String, String)>,
+}
+
+/// Addresses stay out of logs.
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Candidate")
+            .field("component", &self.component)
+            .field("transport", &self.transport)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Candidate {

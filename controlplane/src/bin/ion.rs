@@ -122,7 +122,13 @@ fn token_create(args: &TokenArgs) -> ExitCode {
     } else {
         match load(&args.flags) {
             Ok(settings) => settings.keys,
-            Err(code) => return code,
+            Err(code) => {
+                eprintln!(
+                    "ion: a token needs a key of its server: from the server's settings (--config), \
+                     by --key and --secret, or with --dev that of `ion run --dev`"
+                );
+                return code;
+            }
         }
     };
     answer(token::create(args, &keys))

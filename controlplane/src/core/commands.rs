@@ -372,20 +372,14 @@ fn record_of(
 ) -> Record {
     let media = &agreed.sdp.media;
     let first = media.iter().find(|media| !media.candidates.is_empty());
+    let id = draft.id.as_str().to_owned();
+    let identity = participant.identity.clone();
     let mut record = Record {
-        id: draft.id.as_str().to_owned(),
-        ordinal: key.0,
-        room: room.clone(),
-        identity: participant.identity.clone(),
         name: participant.name.clone(),
         hidden: participant.hidden,
         wanted,
         joined_at_s: unix_seconds(),
         etag: draft.etag.clone(),
-        past_ufrags: Vec::new(),
-        fingerprints: Vec::new(),
-        is_dtls_client: false,
-        dtls_version: None,
         extensions: extension_pairs(agreed.extensions),
         is_rtcp_reduced: media.iter().any(|media| media.rtcp_rsize),
         first_mid: first
@@ -394,8 +388,7 @@ fn record_of(
         first_kind: first.map_or(Kind::Audio, |media| Kind::of(&media.kind)),
         cname: draft.local.cname.clone(),
         feedback_ssrc: draft.feedback_ssrc,
-        row: Link::default(),
-        media: agreed.media,
+        ..Record::new(id, key.0, room.clone(), identity, agreed.media)
     };
     if let Some(remote) = agreed.remote {
         take_remote(&mut record, remote);

@@ -65,6 +65,7 @@ impl Core {
                     agreed,
                 )?;
                 self.enter_viewer(now, key, Some(source));
+                self.gauge();
                 Ok(Play::Answer(created))
             }
             Err(Reject::NotAcceptable(_)) => {
@@ -113,7 +114,6 @@ impl Core {
             slots,
         });
         self.apply(now, effects);
-        self.gauge();
     }
 
     pub(super) fn accept(
@@ -149,6 +149,7 @@ impl Core {
                 .source(&session.record.room, session.record.wanted.as_ref())
         });
         self.enter_viewer(now, key, source);
+        self.gauge();
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl Core {
     }
 }
 
-pub(super) fn room_slot(played: &Played) -> Slot {
+fn room_slot(played: &Played) -> Slot {
     let accepts = played
         .payloads
         .iter()

@@ -2,7 +2,6 @@
 //! them to a new dataplane when the old one has died.
 
 use super::commands::room_track;
-use super::play::room_slot;
 use super::run::Dataplane;
 use super::{Config, Core, ended, rates, throttles, unix_seconds};
 use crate::limits;
@@ -385,16 +384,7 @@ impl Core {
             let config = tables.follow::<Subscription>(slot.row.into())?;
             owners.get(&config.track).copied()
         });
-        let slots = session.record.played().iter().map(room_slot).collect();
-        let (room, wanted) = (session.record.room.clone(), session.record.wanted.clone());
-        let effects = self.rooms.handle(Input::Play {
-            key,
-            room,
-            wanted,
-            current,
-            slots,
-        });
-        self.apply(now, effects);
+        self.enter_viewer(now, key, current);
     }
 
     /// Carries every session to the tables of a new dataplane, at the same row numbers:

@@ -28,12 +28,23 @@ fn fetch_json<T: DeserializeOwned>(
     if answer.status != 200 {
         let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
         let detail = problem["detail"].as_str().unwrap_or("no reason given");
+        let remedy = match answer.status {
+            401 | 403 => {
+                "; give that server's settings (--config), or a token with the grant roomList (--token)"
+            }
+            404 => "; is it Ion that listens there?",
+            _ => "",
+        };
         return Err(format!(
-            "http://{server}{path} answers {}: {detail}",
+            "http://{server}{path} answers {}: {detail}{remedy}",
             answer.status
         ));
     }
-    serde_json::from_str(&answer.body).map_err(|e| format!("http://{server}{path}: {e}"))
+    serde_json::from_str(&answer.body).map_err(|error| {
+        format!(
+            "http://{server}{path} does not answer as Ion does ({error}); is it Ion that listens there?"
+        )
+    })
 }
 
 /// The text of `ion status`.

@@ -58,6 +58,9 @@ pub struct TokenArgs {
 pub fn create(args: &TokenArgs, keys: &Keys) -> Result<String, String> {
     let own = args.key.as_deref().zip(args.secret.as_deref());
     let (key, secret) = own.or_else(|| keys.first()).ok_or("there is no API key")?;
+    if key.is_empty() || secret.is_empty() {
+        return Err("--key and --secret must not be empty; give those of the server".to_owned());
+    }
     let room = RoomName::parse(&args.room).map_err(|e| format!("--room {e}"))?;
     let identity = Identity::parse(&args.identity).map_err(|e| format!("--identity {e}"))?;
     let both = !args.publish && !args.subscribe;
@@ -183,6 +186,8 @@ mod tests {
             ("--room r --identity i --ttl 0s", "--ttl 0s"),
             ("--room r --identity i --ttl 99999999999999999999d", "--ttl"),
             ("--room r --identity i --ttl ü", "--ttl"),
+            ("--room r --identity i --key  --secret s", "--key"),
+            ("--room r --identity i --key k --secret ", "--secret"),
         ] {
             assert!(claims(line).unwrap_err().contains(word), "{line}");
         }

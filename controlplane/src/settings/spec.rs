@@ -217,7 +217,7 @@ pub(super) const SPECS: [Spec; 13] = [
         key: "http",
         list: false,
         secret: false,
-        expected: "an IP address and a port, such as 127.0.0.1:7880 or [::]:7880",
+        expected: "an IP address and a port that is not 0, such as 127.0.0.1:7880 or [::]:7880",
         set: |d, i| put(&mut d.http, parse(i).filter(|a: &SocketAddr| a.port() != 0)),
         about: "HTTP API, WHIP, WHEP and the page. With dev, 127.0.0.1:7880.",
         example: "http = \"0.0.0.0:7880\"",
@@ -236,7 +236,7 @@ pub(super) const SPECS: [Spec; 13] = [
         key: "public_ip",
         list: true,
         secret: false,
-        expected: "up to sixteen different IP addresses without a port, such as 203.0.113.7",
+        expected: "up to sixteen different IP addresses without a port that clients can reach (not 0.0.0.0), such as 203.0.113.7",
         set: |d, i| put(&mut d.public_ip, public_ip(i)),
         about: "Addresses announced to clients, where they differ from those of the interfaces\n\
                 (a NAT in front, a cloud's elastic address).",

@@ -125,7 +125,7 @@ fn errors_name_line_key_value_and_what_is_right() {
     );
     assert_eq!(
         error("http = 7880"),
-        "ion.toml:1: http = 7880: expected an IP address and a port, such as 127.0.0.1:7880 or \
+        "ion.toml:1: http = 7880: expected an IP address and a port that is not 0, such as 127.0.0.1:7880 or \
          [::]:7880"
     );
     assert_eq!(

@@ -247,3 +247,22 @@ fn simulcast_with_alternatives_and_pauses() {
     assert_eq!(simulcast.to_string(), "send q,~h;f");
     assert!(simulcast.send[0][1].paused && !simulcast.send[1][0].paused);
 }
+
+#[test]
+fn no_address_and_no_password_in_logs() {
+    for name in OFFERS {
+        let offer = offer(name);
+        let shown = format!("{offer:?}");
+        let texts = offer.media.iter().flat_map(|media| {
+            let addresses = media
+                .candidates
+                .iter()
+                .filter_map(ion_sdp::Candidate::socket_addr);
+            let addresses = addresses.map(|address| address.ip().to_string());
+            addresses.chain(media.ice_pwd.clone())
+        });
+        for text in texts {
+            assert!(!shown.contains(&text), "{name}: {text}");
+        }
+    }
+}
