@@ -1,5 +1,7 @@
 //! SRTP, per packet: opening into packet memory, sealing into transmit memory.
 
+mod support;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ion_srtp::{MasterKey, Opener, Profile, RxIndex, Sealer};
 use std::hint::black_box;
@@ -40,6 +42,13 @@ fn seal(c: &mut Criterion) {
             let mut out = vec![0; 2_048];
             out[..HEADER].copy_from_slice(&header(0));
             let mut index = 0_u64;
+            support::expect_no_allocation(&format!("seal/{profile:?}/{len}"), 100, || {
+                for _ in 0..100 {
+                    index += 1;
+                    let sealed = sealer.seal_rtp(HEADER, index, 1, &payload, &mut out);
+                    sealed.expect("seals");
+                }
+            });
             group.bench_function(BenchmarkId::new(format!("{profile:?}"), len), |b| {
                 b.iter(|| {
                     index += 1;
@@ -63,6 +72,11 @@ fn open(c: &mut Criterion) {
             .seal_rtp(HEADER, 5, 1, &[1; 1_200], &mut sealed)
             .expect("seals");
         let mut out = vec![0; 2_048];
+        support::expect_no_allocation(&format!("open/{profile:?}/1200"), 1, || {
+            let mut rx = RxIndex::default();
+            let opened = opener.open_rtp(HEADER, 1, 5, &sealed[..len], &mut rx, &mut out);
+            opened.expect("opens");
+        });
         group.bench_function(BenchmarkId::new(format!("{profile:?}"), 1_200), |b| {
             b.iter(|| {
                 // A fresh window each time: the same packet would be a replay.
@@ -74,5 +88,9 @@ fn open(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, seal, open);
+criterion_group! {
+    name = benches;
+    config = support::short();
+    targets = seal, open
+}
 criterion_main!(benches);
