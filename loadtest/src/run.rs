@@ -292,6 +292,12 @@ fn warnings(plan: &Plan, report: &Report) -> Vec<String> {
             generator.socket_drops
         ));
     }
+    if let Some(wait) = generator.socket_wait_ms.filter(|ms| ms.p99 > 100.0) {
+        warnings.push(format!(
+            "datagrams waited up to {:.0} ms in the load generator's own sockets: it had too little of the CPU",
+            wait.max
+        ));
+    }
     if generator.busiest_thread > 0.9 {
         warnings.push(format!(
             "a generator thread was busy for {:.0} % of the time: give it more --threads, or --decrypt-sample",

@@ -132,12 +132,16 @@ impl Clip {
         const FRAME_TICKS: u64 = 90_000 / 30;
         let mut builder = Builder::default();
         let mut at = 0;
-        for unit in annexb::access_units(file)? {
-            builder.frame(
-                at,
-                unit.keyframe,
-                h264::packetise(&unit.nals, MAX_PAYLOAD)?.into_iter(),
-            );
+        let mut keyframes = 0_u32;
+        for mut unit in annexb::access_units(file)? {
+            // The parameter sets before each keyframe are the same every time: an own mark in their packet tells them apart.
+            let mark = mark(keyframes);
+            if unit.keyframe {
+                unit.nals.insert(0, &mark);
+                keyframes += 1;
+            }
+            let payloads = h264::packetise(&unit.nals, MAX_PAYLOAD)?;
+            builder.frame(at, unit.keyframe, payloads.into_iter());
             at += FRAME_TICKS;
         }
         builder.finish(Codec::H264, at)
@@ -231,6 +235,17 @@ impl Builder {
     }
 }
 
+/// An SEI unit with a number (ITU-T H.264 D.1.7, user_data_unregistered), which decoders pass over.
+fn mark(number: u32) -> Vec<u8> {
+    const UUID: &[u8; 16] = b"ion-loadtest-clp";
+    let mut nal = vec![annexb::nal_type::SEI, 5, 20];
+    nal.extend(UUID);
+    // Seven bits each and the eighth set, so that no start code can come about.
+    nal.extend((0..4).map(|at| 0x80 | u8::try_from((number >> (7 * at)) & 0x7f).unwrap_or(0)));
+    nal.push(0x80);
+    nal
+}
+
 /// Length and last bytes, mixed into 64 bits. Not for adversaries: both ends are ours.
 fn fingerprint(content: &[u8], tail: usize) -> u64 {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -281,7 +296,7 @@ mod tests {
             for descriptor in [
                 &vp8::descriptor(at == 0, 5)[..],
                 &[0x10],
-                &[0x90, 0xe0, 0x81, 1, 2],
+                &[0x90, 0xe0, 0x81, 1, 2, 3],
             ] {
                 let payload = [descriptor, &packet.content].concat();
                 assert_eq!(clip.identify(&payload), Some(at));
@@ -305,6 +320,17 @@ mod tests {
             (128, Some(0), Some(1))
         );
         assert_eq!(clip.identify(&vec![1; 99]), None);
+    }
+
+    #[test]
+    fn equal_parameter_sets_are_told_apart() {
+        let idr = |last: u8| [0, 0, 1, 0x65, 0x88, 0x84, last];
+        let sets: &[u8] = &[0, 0, 1, 0x67, 0x42, 0xe0, 0x1f, 0, 0, 1, 0x68, 0xce, 0x3c];
+        let clip = Clip::h264(&[sets, &idr(1), sets, &idr(2)].concat()).unwrap();
+        assert_eq!((clip.frames.len(), clip.packets.len()), (2, 4));
+        for (at, packet) in clip.packets.iter().enumerate() {
+            assert_eq!(clip.identify(&packet.content), Some(at));
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@ const NRI: u8 = 0x60;
 /// The payloads of one access unit, in the order in which they are sent.
 pub(crate) fn packetise(nals: &[&[u8]], max: usize) -> Result<Vec<Vec<u8>>, MediaError> {
     let mut payloads = Vec::new();
-    let is_set = |nal: &&&[u8]| matches!(nal[0] & 0x1f, nal_type::SPS | nal_type::PPS);
+    let is_set =
+        |nal: &&&[u8]| matches!(nal[0] & 0x1f, nal_type::SPS | nal_type::PPS | nal_type::SEI);
     let sets: Vec<&[u8]> = nals.iter().filter(is_set).copied().collect();
     let aggregate_len = 1 + sets.iter().map(|nal| 2 + nal.len()).sum::<usize>();
     if sets.len() > 1 && aggregate_len <= max {
@@ -78,7 +79,7 @@ mod tests {
     fn units_of_every_length_survive() {
         let sps = [0x67, 0x42, 0xe0, 0x1f];
         let pps = [0x68, 0xce, 0x3c, 0x80];
-        for len in [2, 99, 100, 101, 102, 1000, 4321] {
+        for len in [3, 99, 100, 101, 102, 1000, 4321] {
             let mut slice = vec![0x65];
             slice.extend((1..len).map(|at| u8::try_from(at % 251).unwrap()));
             let nals: [&[u8]; 3] = [&sps, &pps, &slice];

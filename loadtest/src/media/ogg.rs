@@ -79,7 +79,7 @@ pub(crate) fn duration(packet: &[u8]) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn page(packets: &[&[u8]], serial: u8) -> Vec<u8> {
@@ -101,6 +101,16 @@ mod tests {
             page.extend(*packet);
         }
         page
+    }
+
+    /// A file with these audio packets.
+    pub(crate) fn file(packets: &[&[u8]]) -> Vec<u8> {
+        [
+            page(&[b"OpusHead"], 1),
+            page(&[b"OpusTags"], 1),
+            page(packets, 1),
+        ]
+        .concat()
     }
 
     #[test]

@@ -24,6 +24,8 @@ const STATS_INTERVAL: Duration = Duration::from_millis(900);
 /// A player that misses a frame asks for a keyframe after this time, and again after the second one.
 const PLI_AFTER_NS: u64 = 300_000_000;
 const PLI_EVERY_NS: u64 = 1_000_000_000;
+/// A viewer that leaves is not waited for any longer.
+const LONGEST_GRACE_NS: u64 = 8_000_000_000;
 /// An engine that never runs dry must not hold the thread.
 const MAX_OUTPUTS: usize = 10_000;
 /// Datagrams, or runs of datagrams, taken from a socket at once.
@@ -57,6 +59,15 @@ pub(crate) struct Counts {
     pub(crate) second: Histogram,
     /// From the kernel's stamp to our receive.
     pub(crate) socket_wait: Histogram,
+    /// The longest of those in the current second.
+    pub(crate) longest_wait_ns: u64,
+}
+
+impl Counts {
+    fn waited(&mut self, ns: u64) {
+        self.socket_wait.record(ns);
+        self.longest_wait_ns = self.longest_wait_ns.max(ns);
+    }
 }
 
 /// The present, on both clocks.
@@ -173,6 +184,8 @@ pub(crate) struct Client {
     pub(crate) timeout: Instant,
     /// When it was made.
     pub(crate) opened: Instant,
+    /// When its socket was last seen empty, in nanoseconds of the Unix epoch.
+    emptied_ns: u64,
     /// When its offer was posted, in nanoseconds of the Unix epoch.
     pub(crate) posted_ns: u64,
     pub(crate) resource: Option<String>,
@@ -287,6 +300,7 @@ impl Client {
             role,
             timeout: now.instant,
             opened: now.instant,
+            emptied_ns: now.wall_ns,
             posted_ns: now.wall_ns,
             resource: None,
             error: None,
@@ -340,9 +354,15 @@ impl Client {
             match self.udp.recv((&self.socket).into(), &mut slices, meta) {
                 Ok(received) => received,
                 // Nothing there, or an ICMP message about something sent before.
-                Err(_) => return,
+                Err(_) => {
+                    self.emptied_ns = now.wall_ns;
+                    return;
+                }
             }
         };
+        if received < BATCH {
+            self.emptied_ns = now.wall_ns;
+        }
         // The engine's time goes to now first: packets stamped earlier then cost no pass over all its timers each.
         self.input(Input::Timeout(now.instant));
         let mut control = false;
@@ -351,7 +371,7 @@ impl Client {
                 .timestamp
                 .and_then(|stamp| u64::try_from(stamp.as_nanos()).ok());
             let arrival_ns = stamp.unwrap_or(now.wall_ns).min(now.wall_ns);
-            counts.socket_wait.record(now.wall_ns - arrival_ns);
+            counts.waited(now.wall_ns - arrival_ns);
             let run = &run[..meta.len.min(RUN_BYTES)];
             for datagram in run.chunks(meta.stride.max(1)) {
                 counts.datagrams += 1;
@@ -562,6 +582,26 @@ impl Client {
             viewer.last_pli_ns = now.wall_ns;
             viewer.plis_sent += 1;
             self.timeout = now.instant;
+        }
+    }
+
+    /// Whether it leaves and all that arrived until `grace_ns` after it decided to has been taken from its socket.
+    pub(crate) fn has_all(&self, grace_ns: u64, now: Now) -> bool {
+        let State::Leaving { marked_ns } = self.state else {
+            return false;
+        };
+        self.emptied_ns > marked_ns + grace_ns || now.wall_ns > marked_ns + LONGEST_GRACE_NS
+    }
+
+    /// Says goodbye by RTCP BYE and DTLS close_notify.
+    pub(crate) fn say_goodbye(&mut self, now: Now, counts: &mut Counts) {
+        self.state = match self.state {
+            State::Leaving { marked_ns } => State::Leaving { marked_ns },
+            // It was never live, or is not any more: there may be nobody to say it to.
+            _ => return,
+        };
+        if self.rtc.close().is_ok() {
+            self.drain(now, counts);
         }
     }
 

@@ -16,6 +16,7 @@ use super::http::{Http, Job, Mailbox, Outcome, Request};
 use super::meter::{Origin, Totals};
 use super::options::ViewerSpec;
 use super::report::{Percentiles, ViewerRow, loss, ms};
+use super::send_log::MAX_AGE_S;
 use super::shared::{Phase, Shared};
 use crate::media::clip::Codec;
 
@@ -27,6 +28,8 @@ const SWEEPS_PER_REPAIR: u32 = 10;
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is still on its way when a viewer leaves has this long to arrive.
 const GRACE_NS: u64 = 1_000_000_000;
+/// After this time, and as long as the joins took, deletions are not waited for any more.
+const CLOSING_TIMEOUT: Duration = Duration::from_secs(15);
 /// Sockets served before timers are looked at again.
 const EVENTS: usize = 32;
 /// Ticket of the doorbell; clients have smaller ones.
@@ -109,8 +112,13 @@ pub(crate) struct Generator<'a> {
     viewers: VecDeque<ViewerSpec>,
     /// When publishers' next frames are due: nanoseconds of the Unix epoch, ticket.
     due: BinaryHeap<Reverse<(u64, u64)>>,
+    /// Deletions that are under way, and those that wait for their turn.
     deletes: usize,
+    to_delete: VecDeque<(String, Option<String>)>,
+    next_delete: Instant,
     next_churn: Option<Instant>,
+    /// Seconds after which a packet that has not come is lost.
+    age_s: usize,
     buffer: ReceiveBuffer,
     /// Datagrams and bytes at the last tick.
     ticked: (u64, u64),
@@ -157,7 +165,10 @@ impl<'a> Generator<'a> {
             viewers,
             due: BinaryHeap::new(),
             deletes: 0,
+            to_delete: VecDeque::new(),
+            next_delete: Instant::now(),
             next_churn: None,
+            age_s: 1,
             buffer: ReceiveBuffer::new(),
             ticked: (0, 0),
             steady_from: None,
@@ -177,6 +188,7 @@ impl<'a> Generator<'a> {
             self.join_due(phase, now)?;
             self.publish_due(now);
             self.churn(phase, now);
+            self.delete_due(now);
             if now.instant >= next_sweep {
                 next_sweep = now.instant + SWEEP;
                 sweeps = sweeps.wrapping_add(1);
@@ -200,7 +212,14 @@ impl<'a> Generator<'a> {
         while let Ok((ticket, outcome)) = self.replies.try_recv() {
             if let Outcome::Deleted(deleted) = outcome {
                 self.deletes = self.deletes.saturating_sub(1);
-                self.out.deletes_failed += u64::from(deleted.is_err());
+                if let Err(reason) = deleted {
+                    self.out.deletes_failed += 1;
+                    *self
+                        .out
+                        .failures
+                        .entry(format!("DELETE: {reason}"))
+                        .or_default() += 1;
+                }
                 continue;
             }
             let Some(slot) = self.slots.get_mut(&ticket) else {
@@ -460,8 +479,12 @@ impl<'a> Generator<'a> {
                 }
                 mark(client, now);
             }
-            let left = matches!(client.state, State::Leaving { marked_ns } if now.wall_ns.saturating_sub(marked_ns) > GRACE_NS);
-            if left || client.error.is_some() && !matches!(client.state, State::Leaving { .. }) {
+            let leaving = matches!(client.state, State::Leaving { .. });
+            if leaving && !client.has_all(GRACE_NS, now) {
+                client.receive(&mut self.buffer, now, &mut self.out.counts);
+            }
+            let left = leaving && client.has_all(GRACE_NS, now);
+            if left || client.error.is_some() && !leaving {
                 over.push(*ticket);
             } else if !viewer && phase == Phase::Closing {
                 over.push(*ticket);
@@ -478,6 +501,7 @@ impl<'a> Generator<'a> {
     fn close(&mut self, mut slot: Slot, now: Now) {
         self.delete(slot.client.resource.take(), slot.token.take());
         let client = &mut slot.client;
+        client.say_goodbye(now, &mut self.out.counts);
         self.out.disconnects += u64::from(client.disconnected);
         self.out.socket_drops += super::shared::socket_drops(&client.socket);
         match &slot.who {
@@ -588,6 +612,19 @@ impl<'a> Generator<'a> {
 
     fn delete(&mut self, resource: Option<String>, token: Option<String>) {
         if let Some(url) = resource {
+            self.to_delete.push_back((url, token));
+        }
+    }
+
+    /// Deletes no faster than sessions were made: servers limit both.
+    fn delete_due(&mut self, now: Now) {
+        while now.instant >= self.next_delete {
+            let Some((url, token)) = self.to_delete.pop_front() else {
+                break;
+            };
+            #[expect(clippy::cast_precision_loss, reason = "at most 256 threads")]
+            let every = self.shared.plan.threads as f64 / self.shared.plan.ramp_hz;
+            self.next_delete = now.instant + Duration::from_secs_f64(every);
             self.deletes += 1;
             self.http.ask(Job {
                 request: Request::Delete { url },
@@ -610,13 +647,20 @@ impl<'a> Generator<'a> {
         };
         self.ticked = (self.out.counts.datagrams, self.out.counts.bytes);
         std::mem::swap(&mut tick.latency, &mut self.out.counts.second);
+        // What waits in our own sockets is not lost yet: a second, and twice as long as any of it had to wait lately.
+        let waited_s = std::mem::take(&mut self.out.counts.longest_wait_ns).div_ceil(500_000_000);
+        let age_s = usize::try_from(1 + waited_s)
+            .unwrap_or(MAX_AGE_S)
+            .max(self.age_s.saturating_sub(1))
+            .min(MAX_AGE_S);
+        self.age_s = age_s;
         for slot in self.slots.values_mut() {
             match &mut slot.client.role {
                 Role::Publisher(tracks) => tracks.iter().for_each(super::publisher::Sending::tick),
                 Role::Viewer(viewer) => {
                     tick.viewers += u64::from(slot.client.state == State::Live);
                     for meter in viewer.meters() {
-                        let decided = meter.tick(now.wall_ns);
+                        let decided = meter.tick(now.wall_ns, age_s);
                         tick.received += decided.received;
                         tick.lost += decided.lost;
                         meter
@@ -652,11 +696,14 @@ impl<'a> Generator<'a> {
 
     /// Whether nothing is left to be done, or waiting for it has taken too long.
     fn finished(&mut self, now: Now) -> bool {
-        let late = self.shared.closing_for(now.instant) > Duration::from_secs(15);
+        let sessions = self.shared.plan.viewers.len() + self.shared.plan.publishers.len();
+        let allowed = CLOSING_TIMEOUT + self.shared.ramp(sessions);
+        let late = self.shared.closing_for(now.instant) > allowed;
+        let left = self.deletes + self.to_delete.len();
         if late {
-            self.out.deletes_failed += u64::try_from(self.deletes).unwrap_or(0);
+            self.out.deletes_failed += u64::try_from(left).unwrap_or(0);
         }
-        late || self.slots.is_empty() && self.deletes == 0
+        late || self.slots.is_empty() && left == 0
     }
 
     fn wait_and_receive(&mut self, next_sweep: Instant) -> anyhow::Result<()> {

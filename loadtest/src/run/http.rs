@@ -172,21 +172,10 @@ fn post(
             });
         }
         reason = refusal(&mut response);
-        let later = matches!(
-            status,
-            StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-        );
-        if !later || attempt == MAX_TRIES || stop.requested() {
+        if !asks_for_patience(status) || attempt == MAX_TRIES || stop.requested() {
             break;
         }
-        let named = header(&response, "retry-after")
-            .and_then(|text| text.trim().parse().ok())
-            .map(Duration::from_secs);
-        std::thread::sleep(
-            named
-                .unwrap_or(RETRY_AFTER)
-                .clamp(Duration::from_millis(50), MAX_RETRY_AFTER),
-        );
+        std::thread::sleep(patience(&response));
     }
     Err(reason)
 }
@@ -223,16 +212,42 @@ fn post_following(
 }
 
 fn delete(agent: &Agent, url: &str, token: Option<&str>) -> Result<(), String> {
-    let mut request = agent.delete(url);
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
+    let mut reason = String::new();
+    for attempt in 1..=MAX_TRIES {
+        let mut request = agent.delete(url);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let mut response = request.call().map_err(|error| short(&error.to_string()))?;
+        // What is gone already need not be deleted.
+        if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        reason = refusal(&mut response);
+        if !asks_for_patience(response.status()) || attempt == MAX_TRIES {
+            break;
+        }
+        std::thread::sleep(patience(&response));
     }
-    let mut response = request.call().map_err(|error| short(&error.to_string()))?;
-    if response.status().is_success() {
-        Ok(())
-    } else {
-        Err(refusal(&mut response))
-    }
+    Err(reason)
+}
+
+/// Whether the same request may succeed later.
+fn asks_for_patience(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
+/// How long to wait, by the server's word where it says so.
+fn patience(response: &Response<Body>) -> Duration {
+    let named = header(response, "retry-after")
+        .and_then(|text| text.trim().parse().ok())
+        .map(Duration::from_secs);
+    named
+        .unwrap_or(RETRY_AFTER)
+        .clamp(Duration::from_millis(50), MAX_RETRY_AFTER)
 }
 
 fn header(response: &Response<Body>, name: &str) -> Option<String> {

@@ -163,10 +163,10 @@ impl Meter {
         seen
     }
 
-    /// Once each second: decides what should have come by now.
-    pub(crate) fn tick(&mut self, now_ns: u64) -> Decided {
+    /// Once each second: decides what was sent at least so many seconds ago.
+    pub(crate) fn tick(&mut self, now_ns: u64, seconds: usize) -> Decided {
         let to = match &self.origin {
-            Origin::Ours { log, .. } => log.settled().packets,
+            Origin::Ours { log, .. } => log.settled(seconds).packets,
             Origin::Foreign { .. } => std::mem::replace(&mut self.end_at_tick, self.arrivals.end()),
         };
         let to = self.until.map_or(to, |until| to.min(until.packets));

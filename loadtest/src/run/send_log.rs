@@ -7,6 +7,11 @@ use crate::media::clip::Clip;
 /// In a [`Cursor`], frames count in the upper bits and packets in the lower ones.
 const PACKET_BITS: u32 = 40;
 
+/// Ticks that are remembered.
+const TICKS: usize = 10;
+/// Longest time for which [`SendLog::settled`] knows what was sent.
+pub(crate) const MAX_AGE_S: usize = TICKS - 1;
+
 /// How far a publisher has come: this many frames and packets, from the beginning of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
@@ -37,8 +42,8 @@ pub(crate) struct SendLog {
     /// Ordinal of each frame of the loop when it was last sent.
     frames: Box<[AtomicU64]>,
     cursor: AtomicU64,
-    /// The cursor at the last tick and at the one before that.
-    ticks: [AtomicU64; 2],
+    /// The cursor at the last ticks, newest first.
+    ticks: [AtomicU64; TICKS],
 }
 
 struct Sent {
@@ -71,7 +76,7 @@ impl SendLog {
             packets: clip.packets.iter().map(|_| sent()).collect(),
             frames: clip.frames.iter().map(|_| AtomicU64::new(NEVER)).collect(),
             cursor: AtomicU64::new(0),
-            ticks: [AtomicU64::new(0), AtomicU64::new(0)],
+            ticks: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -99,13 +104,18 @@ impl SendLog {
 
     /// To be called each second by the publisher's thread.
     pub(crate) fn tick(&self) {
-        self.ticks[1].store(self.ticks[0].load(Ordering::Relaxed), Ordering::Release);
+        for at in (1..TICKS).rev() {
+            self.ticks[at].store(
+                self.ticks[at - 1].load(Ordering::Relaxed),
+                Ordering::Release,
+            );
+        }
         self.ticks[0].store(self.cursor.load(Ordering::Relaxed), Ordering::Release);
     }
 
-    /// What was sent more than a second ago: who has not received it by now, has lost it.
-    pub(crate) fn settled(&self) -> Cursor {
-        Cursor::unpack(self.ticks[1].load(Ordering::Acquire))
+    /// What was sent more than so many seconds ago, at most [`MAX_AGE_S`]: who has not received it by now, has lost it.
+    pub(crate) fn settled(&self, seconds: usize) -> Cursor {
+        Cursor::unpack(self.ticks[seconds.min(MAX_AGE_S)].load(Ordering::Acquire))
     }
 
     /// When and as which one a packet of the loop was last sent; `None` if it never was.
@@ -140,5 +150,27 @@ mod tests {
         ] {
             assert_eq!(Cursor::unpack(cursor.pack()), cursor);
         }
+    }
+
+    #[test]
+    fn ticks_remember_what_was_sent() {
+        let clip = Clip::opus(&crate::media::ogg::tests::file(&[b"\xf8a", b"\xf8b"])).unwrap();
+        let log = SendLog::new(&clip);
+        for packets in 1..=20 {
+            log.advance(Cursor {
+                frames: packets,
+                packets,
+            });
+            log.tick();
+        }
+        assert_eq!(
+            (
+                log.settled(0).packets,
+                log.settled(1).packets,
+                log.settled(99).packets
+            ),
+            (20, 19, 11)
+        );
+        assert_eq!(log.sent(0, 0), None);
     }
 }
