@@ -248,6 +248,8 @@ fn summarise(shared: &Shared, outcomes: Vec<Outcomes>, timeline: Timeline) -> Re
         report.generator.cpu_s += report::ms(out.cpu_ns) / 1000.0;
         let busy = report::ms(out.steady.cpu_ns) / 1000.0 / out.steady.seconds.max(1e-9);
         report.generator.busiest_thread = report.generator.busiest_thread.max(busy);
+        let starved = report::ms(out.steady.starved_ns) / 1000.0 / out.steady.seconds.max(1e-9);
+        report.generator.starved = report.generator.starved.max(starved);
         report.run.steady_s = report.run.steady_s.max(out.steady.seconds);
         steady_cpu_ns += out.steady.cpu_ns;
         steady_datagrams += out.steady.datagrams;
@@ -294,8 +296,11 @@ fn warnings(plan: &Plan, report: &Report) -> Vec<String> {
     }
     if let Some(wait) = generator.socket_wait_ms.filter(|ms| ms.p99 > 100.0) {
         warnings.push(format!(
-            "datagrams waited up to {:.0} ms in the load generator's own sockets: it had too little of the CPU",
-            wait.max
+            "datagrams waited up to {:.0} ms in the load generator's own sockets: one of its threads computed for {:.0} % of \
+             the time and waited for a core for {:.0} %",
+            wait.max,
+            generator.busiest_thread * 100.0,
+            generator.starved * 100.0
         ));
     }
     if generator.busiest_thread > 0.9 {

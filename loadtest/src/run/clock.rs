@@ -19,3 +19,12 @@ pub(crate) fn wall_ns() -> u64 {
 pub(crate) fn thread_cpu_ns() -> u64 {
     nanoseconds(ClockId::ThreadCPUTime)
 }
+
+/// Nanoseconds for which this thread could have run and no core was free; 0 where the kernel does not tell.
+pub(crate) fn thread_starved_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace()
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0)
+}

@@ -10,7 +10,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use super::client::{Client, Counts, Now, ReceiveBuffer, Role, State, Wish};
-use super::clock::thread_cpu_ns;
+use super::clock::{thread_cpu_ns, thread_starved_ns};
 use super::histogram::Histogram;
 use super::http::{Http, Job, Mailbox, Outcome, Request};
 use super::meter::{Origin, Totals};
@@ -51,6 +51,7 @@ pub(crate) struct Tick {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Steady {
     pub(crate) cpu_ns: u64,
+    pub(crate) starved_ns: u64,
     pub(crate) datagrams: u64,
     pub(crate) seconds: f64,
 }
@@ -122,7 +123,7 @@ pub(crate) struct Generator<'a> {
     buffer: ReceiveBuffer,
     /// Datagrams and bytes at the last tick.
     ticked: (u64, u64),
-    steady_from: Option<(Instant, u64, u64)>,
+    steady_from: Option<(Instant, Steady)>,
     out: Outcomes,
 }
 
@@ -679,14 +680,21 @@ impl<'a> Generator<'a> {
     fn watch_steady(&mut self, phase: Phase, now: Now) {
         match (phase, self.steady_from) {
             (Phase::Steady, None) => {
-                self.steady_from = Some((now.instant, thread_cpu_ns(), self.out.counts.datagrams));
+                let mark = Steady {
+                    cpu_ns: thread_cpu_ns(),
+                    starved_ns: thread_starved_ns(),
+                    datagrams: self.out.counts.datagrams,
+                    seconds: 0.0,
+                };
+                self.steady_from = Some((now.instant, mark));
             }
-            (Phase::Leaving | Phase::Closing, Some((from, cpu_ns, datagrams)))
+            (Phase::Leaving | Phase::Closing, Some((from, mark)))
                 if self.out.steady.seconds == 0.0 =>
             {
                 self.out.steady = Steady {
-                    cpu_ns: thread_cpu_ns() - cpu_ns,
-                    datagrams: self.out.counts.datagrams - datagrams,
+                    cpu_ns: thread_cpu_ns() - mark.cpu_ns,
+                    starved_ns: thread_starved_ns().saturating_sub(mark.starved_ns),
+                    datagrams: self.out.counts.datagrams - mark.datagrams,
                     seconds: now.instant.duration_since(from).as_secs_f64(),
                 };
             }

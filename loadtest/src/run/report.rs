@@ -143,6 +143,8 @@ pub(crate) struct Generator {
     pub(crate) cpu_ns_per_packet: Option<f64>,
     /// While all were there: share of one core that the busiest thread took.
     pub(crate) busiest_thread: f64,
+    /// While all were there: share of the time for which the most neglected thread waited for a core.
+    pub(crate) starved: f64,
     /// While all were there.
     pub(crate) packets_per_s: f64,
     /// How long datagrams waited in our own sockets. Not part of the latency.

@@ -1,0 +1,62 @@
+// The load generator against a real server: what it counts, and how it ends.
+import { access, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Missing } from '../lib/scenario.mjs';
+
+const VIEWERS = 5;
+
+/**
+ * Runs the load generator to its end.
+ * @param {import('../lib/scenario.mjs').Context} t @param {string[]} args
+ */
+async function load(t, args) {
+  const root = dirname(t.testsDir);
+  const binary = join(t.binDir, 'ion-loadtest');
+  await access(binary).catch(() => {
+    throw new Missing(`there is no ${binary} (cargo build --release -p ion-loadtest)`);
+  });
+  const media = join(root, 'loadtest', 'media');
+  await access(join(media, 'opus.ogg')).catch(() => {
+    throw new Missing('there is no encoded media (make media)');
+  });
+  const child = t.child(binary, ['run', '--media', media, ...args]);
+  return { status: await child.wait(60_000), said: child.tail(20) };
+}
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const loadtest = {
+  name: 'loadtest',
+  timeoutS: 120,
+  run: async (t) => {
+    const server = await t.server();
+    const json = join(server.state, 'load.json');
+    const html = join(server.state, 'load.html');
+    const where = ['--whip', `${server.url}/whip/{room}`, '--whep', `${server.url}/whep/{room}`];
+    const five = [...where, '--viewers', String(VIEWERS), '--duration', '5s', '--mix', 'av'];
+    const good = await load(t, [...five, '--json', json, '--html', html, '--fail-if', 'loss>0,joins_failed>0,latency_p99>2s']);
+    t.check(good.status === 0, `exit status ${good.status}: ${good.said}`);
+    const report = JSON.parse(await readFile(json, 'utf8'));
+    t.figure('packets', report.packets_received);
+    t.figure('latency p50 ms', report.latency_ms.p50);
+    t.figure('join p99 ms', report.join_ms.p99);
+    t.check(report.joins_ok === VIEWERS && report.joins_failed === 0, `${report.joins_ok} joined, ${report.joins_failed} failed`);
+    t.check(report.viewers.length === VIEWERS, `${report.viewers.length} rows of viewers`);
+    // About 160 packets of video and 50 of sound each second: less than half of that would be a stream that stopped.
+    t.check(report.packets_expected > VIEWERS * 5 * 105, `${report.packets_expected} packets expected`);
+    t.check(report.packets_received === report.packets_expected, `${report.packets_lost} packets lost`);
+    t.check(report.frames_complete > VIEWERS * 5 * 15 && report.frames_incomplete === 0, `${report.frames_complete} frames complete`);
+    t.check(report.packets_unknown === 0, `${report.packets_unknown} packets that nobody sent`);
+    t.check(report.freezes === 0, `${report.freezes} freezes`);
+    t.check((await readFile(html, 'utf8')).includes('<svg'), 'the HTML report has no plot');
+    t.check((await server.participants('load-0')).length === 0, 'somebody was left behind in the room');
+
+    const failing = await load(t, [...where, '--duration', '1s', '--fail-if', 'joins_ok<2']);
+    t.check(failing.status === 1 && failing.said.includes('joins_ok<2: it is 1'), `exit status ${failing.status} where a condition holds: ${failing.said}`);
+    const nobody = await load(t, ['--whep', `${server.url}/nowhere/{room}`, '--duration', '1s']);
+    t.check(nobody.status === 3 && nobody.said.includes('404'), `exit status ${nobody.status} where nobody can join: ${nobody.said}`);
+    const nonsense = await load(t, ['--whep', 'ftp://x']);
+    t.check(nonsense.status === 2, `exit status ${nonsense.status} for nonsense`);
+  },
+};
+
+export const scenarios = [loadtest];
