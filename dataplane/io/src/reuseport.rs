@@ -214,7 +214,12 @@ fn local_of(fd: &OwnedFd, address: SocketAddr) -> Result<SocketAddr, BindError> 
         })
 }
 
-fn set_option<T>(fd: BorrowedFd<'_>, level: i32, option: i32, value: &T) -> Result<(), Errno> {
+pub(crate) fn set_option<T>(
+    fd: BorrowedFd<'_>,
+    level: i32,
+    option: i32,
+    value: &T,
+) -> Result<(), Errno> {
     #[expect(
         clippy::cast_possible_truncation,
         reason = "options are tens of bytes at most"

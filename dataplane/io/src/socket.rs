@@ -1,6 +1,6 @@
 use crate::backend::{Polled, ReceiveReport, Received, SendReport, socket_for};
 use crate::doorbell::Doorbell;
-use crate::reuseport::MediaSocket;
+use crate::reuseport::{MediaSocket, set_option};
 use crate::single::{Failure, send_one_by_one};
 use ion_engine::transmit::{Transmit, TransmitBatch};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
@@ -11,9 +11,8 @@ use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What one receive may take: an IP packet's worth, since the kernel may hand over
-/// many datagrams of one client as one (UDP_GRO).
-const BUFFER: usize = 1 << 16;
+/// What one receive may take; longer datagrams are cut, and no media.
+const BUFFER: usize = 2_048;
 /// Media addresses at most (`ion_tables::attach::MAX_SOCKETS`).
 const MAX_SOCKETS: usize = ion_tables::attach::MAX_SOCKETS;
 
@@ -41,9 +40,10 @@ impl Sockets {
         let ports = sockets
             .iter()
             .map(|socket| {
+                let state = UdpSocketState::new((&socket.as_fd()).into())?;
+                refuse_gro(socket)?;
                 Ok(Port {
-                    state: UdpSocketState::new((&socket.as_fd()).into())?,
-                    // Zeroed by the kernel, and not backed by memory before it is used.
+                    state,
                     memory: vec![0; BUFFER * BATCH_SIZE].into_boxed_slice(),
                     meta: [RecvMeta::default(); BATCH_SIZE],
                     filled: 0,
@@ -111,6 +111,15 @@ impl Sockets {
     }
 }
 
+/// Takes back the UDP_GRO that `UdpSocketState` asks for. The kernel would join a client's
+/// datagrams before it has looked at their first bytes: a STUN check that follows media
+/// would come with it, to a worker, and the control plane would miss it.
+fn refuse_gro(socket: &MediaSocket) -> io::Result<()> {
+    let off: libc::c_int = 0;
+    set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, &off)?;
+    Ok(())
+}
+
 /// Fills the port's buffers; returns how many. A soft error is an empty batch.
 fn receive(socket: &MediaSocket, port: &mut Port) -> io::Result<usize> {
     let mut chunks = port.memory.chunks_exact_mut(BUFFER);
@@ -145,19 +154,14 @@ impl SocketArrivals<'_> {
                     v6.set_flowinfo(0);
                 }
                 let local = meta.dst_ip.unwrap_or(socket.local().ip());
-                let bytes = &buffer[..meta.len.min(BUFFER)];
-                // An empty datagram is one too.
-                let datagrams = bytes.chunks(meta.stride.max(1));
-                let empty = bytes.is_empty().then_some(bytes);
-                for data in datagrams.chain(empty) {
-                    report.datagrams += 1;
-                    report.bytes += data.len() as u64;
-                    f(Received {
-                        remote,
-                        local,
-                        data,
-                    });
-                }
+                let data = &buffer[..meta.len.min(BUFFER)];
+                report.datagrams += 1;
+                report.bytes += data.len() as u64;
+                f(Received {
+                    remote,
+                    local,
+                    data,
+                });
             }
         }
         report

@@ -258,6 +258,28 @@ fn a_datagram_beyond_a_buffer_is_counted_and_the_next_one_comes() {
     assert_eq!((whole, cut), (1, 1));
 }
 
+/// Joined by the kernel, a STUN check behind media would not reach the control plane.
+#[test]
+fn the_kernel_joins_no_datagrams() {
+    for mode in MODES {
+        let mut setup = setup(mode, "127.0.0.1:0");
+        let client = client("127.0.0.1:0");
+        let state = quinn_udp::UdpSocketState::new((&client).into()).unwrap();
+        let contents = [datagram(1, 500), datagram(1, 500), datagram(1, 200)].concat();
+        let transmit = quinn_udp::Transmit {
+            destination: setup.media,
+            ecn: None,
+            contents: &contents,
+            segment_size: Some(500),
+            src_ip: None,
+        };
+        state.try_send((&client).into(), &transmit).unwrap();
+        let (got, _) = receive(&mut setup.backend, 3);
+        let lens: Vec<_> = got.iter().map(|(_, _, data)| data.len()).collect();
+        assert_eq!(lens, [500, 500, 200], "{mode:?}");
+    }
+}
+
 #[test]
 fn the_doorbell_wakes_each_time_and_time_passes() {
     for mode in MODES {
