@@ -25,12 +25,20 @@ setup: ## Install what the build needs (Debian/Ubuntu packages, BoringSSL)
 setup-test: ## Install what the tests need (browsers, clients)
 	@scripts/setup.sh test
 
+.PHONY: loadtest
+loadtest: setup ## Build the load generator
+	$(CARGO) build --release --locked -p ion-loadtest
+
+.PHONY: media
+media: ## Encode what the load generator publishes
+	@scripts/media.sh
+
 .PHONY: test
-test: build setup-test ## Run every test but the slow matrix
+test: build loadtest setup-test media ## Run every test but the slow matrix
 	@scripts/test.sh
 
 .PHONY: test-full
-test-full: build setup-test ## Run every test and the slow matrix of real clients
+test-full: build loadtest setup-test media ## Run every test and the slow matrix of real clients
 	@scripts/test.sh --full
 
 .PHONY: test-loom

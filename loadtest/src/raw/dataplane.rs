@@ -13,12 +13,18 @@ use std::time::{Duration, Instant};
 /// How long it may take to start, or to read the rows.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Keeps this thread on one core, by default the last that it may use, so that the workers of the
-/// dataplane, which take the first ones, have theirs to themselves.
-pub(super) fn pin(core: Option<usize>) -> anyhow::Result<()> {
+/// Keeps this thread on one core, by default the last one that no worker of the dataplane is pinned to.
+pub(super) fn pin(options: &Options) -> anyhow::Result<()> {
     let allowed = sched_getaffinity(None).context("asking for the cores")?;
-    let last = (0..CpuSet::MAX_CPU).rfind(|&cpu| allowed.is_set(cpu));
-    let core = core.or(last).context("no core to run on")?;
+    let taken = worker_cores(options)?;
+    let cores = || {
+        (0..CpuSet::MAX_CPU)
+            .rev()
+            .filter(|&cpu| allowed.is_set(cpu))
+    };
+    let free = cores().find(|cpu| !taken.contains(cpu));
+    let core = options.core.or(free).or_else(|| cores().next());
+    let core = core.context("no core to run on")?;
     ensure!(
         core < CpuSet::MAX_CPU && allowed.is_set(core),
         "--core {core}: this process may not use that core"
@@ -26,6 +32,30 @@ pub(super) fn pin(core: Option<usize>) -> anyhow::Result<()> {
     let mut one = CpuSet::new();
     one.set(core);
     sched_setaffinity(None, &one).context("pinning the generator")
+}
+
+/// Where the dataplane will pin its workers, as it says itself.
+fn worker_cores(options: &Options) -> anyhow::Result<Vec<usize>> {
+    let output = Command::new(&options.dataplane)
+        .args([
+            "--print-affinity",
+            "--workers",
+            &options.workers.to_string(),
+        ])
+        .output()
+        .with_context(|| cannot_start(options))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_whitespace().last()?.parse().ok())
+        .collect())
+}
+
+fn cannot_start(options: &Options) -> String {
+    format!(
+        "starting {}: build it with `make build`, or name it with --dataplane",
+        options.dataplane.display()
+    )
 }
 
 /// A dataplane of our own, with us as its control plane.
@@ -86,12 +116,7 @@ impl Target {
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         // It inherits our pinning unless told otherwise.
-        let child = unpinned(|| command.spawn()).with_context(|| {
-            format!(
-                "starting {}: build it with `make build`, or name it with --dataplane",
-                options.dataplane.display()
-            )
-        })?;
+        let child = unpinned(|| command.spawn()).with_context(|| cannot_start(options))?;
         let mut guard = Guard(Some(child), state_dir.clone());
         let mut attached = attach_to(&mut guard, &state_dir)?;
         let memfd = attached.tables.memfd().try_clone_to_owned()?;

@@ -313,3 +313,56 @@ pub(super) fn master_key(
         &salt[..profile.salt_len()],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        raw: Options,
+    }
+
+    fn rooms(arguments: &[&str]) -> Rooms {
+        let arguments = [&["raw"], arguments].concat();
+        Rooms::plan(&Command::parse_from(arguments).raw, 1_000, 2_000)
+    }
+
+    #[test]
+    fn a_stage_has_one_source_and_everyone_else_views() {
+        let rooms = rooms(&["--rooms", "3", "--viewers", "5"]);
+        assert_eq!(rooms.clients.len(), 3 * 6);
+        assert_eq!(rooms.sources.len(), 3);
+        assert_eq!(rooms.subscriptions.len(), 3 * 5);
+        assert!(
+            rooms
+                .sources
+                .iter()
+                .all(|source| source.viewers == 5 && !source.audio)
+        );
+        let addresses: std::collections::HashSet<_> =
+            rooms.clients.iter().map(|client| client.address).collect();
+        assert_eq!(addresses.len(), rooms.clients.len(), "an address each");
+        assert!(addresses.iter().all(|address| address.ip().is_loopback()));
+    }
+
+    #[test]
+    fn in_a_meeting_everyone_gets_everyone_else_and_not_oneself() {
+        let rooms = rooms(&["--mix", "meeting", "--viewers", "4", "--rooms", "2"]);
+        assert_eq!(rooms.sources.len(), 2 * 4 * 2);
+        assert_eq!(rooms.subscriptions.len(), 2 * 4 * 3 * 2);
+        for sent in &rooms.subscriptions {
+            // A participant's publisher is the client before its viewer.
+            let own = rooms.sources[sent.source as usize].client + 1 == sent.client;
+            assert!(!own, "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn workers_of_a_source_are_those_of_its_viewers() {
+        let rooms = rooms(&["--viewers", "200", "--workers", "4"]);
+        assert_eq!(rooms.sources[0].workers, 0b1111);
+    }
+}

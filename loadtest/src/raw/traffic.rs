@@ -385,3 +385,65 @@ impl Random {
         self.0 % bound
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ion_srtp::Profile;
+    use ion_wire::codec::{CodecKind, keyframe};
+
+    fn publisher() -> Publisher {
+        let profile = Profile::AeadAes128Gcm;
+        let key = master_key(profile, 0, Way::In).unwrap();
+        Publisher {
+            address: ([127, 16, 0, 1], 1).into(),
+            client: 0,
+            audio: false,
+            ssrc: PUBLISHED_SSRC,
+            viewers: 1,
+            sealer: Sealer::new(profile, &key),
+            index: 0,
+            timestamp: 0,
+            frame: 0,
+        }
+    }
+
+    #[test]
+    fn frames_are_split_as_browsers_do_and_make_the_rate_of_the_mix() {
+        let (mut publisher, mut out) = (publisher(), Outgoing::default());
+        let (mut random, mut number) = (Random(7), 0);
+        let mut packets = 0;
+        for _ in 0..300 {
+            let mut shop = Workshop {
+                out: &mut out,
+                scratch: &mut [0; 2_048],
+                random: &mut random,
+                number: &mut number,
+            };
+            publisher.make_frame(&mut shop).unwrap();
+            let lens = &out.packets;
+            assert!(
+                lens.is_sorted() && lens[lens.len() - 1] - lens[0] <= 1,
+                "{lens:?}"
+            );
+            assert_eq!(lens.iter().sum::<usize>(), out.memory.len());
+            packets += lens.len();
+        }
+        // 300 frames are ten seconds of 234.8 packets, the first one a keyframe.
+        assert!((2_250..2_450).contains(&packets), "{packets}");
+        assert_eq!(publisher.index, packets as u64);
+    }
+
+    #[test]
+    fn a_first_packet_is_a_keyframes_and_ends_in_the_time() {
+        let publisher = publisher();
+        let mut payload = [0; 100];
+        let before = now_ns();
+        publisher.write_payload(&mut payload, true, true);
+        assert!(keyframe(CodecKind::Vp8, &payload));
+        let stamp = u64::from_be_bytes(*payload.last_chunk().unwrap());
+        assert!((before..=now_ns()).contains(&stamp));
+        publisher.write_payload(&mut payload, false, true);
+        assert!(!keyframe(CodecKind::Vp8, &payload));
+    }
+}

@@ -19,15 +19,15 @@ const STYLE: &str = "
 @media(prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa5b4;--line:#333c48;--back:#14181e;--card:#1c222a;--one:#6ea8ff;--two:#ff9d5c;--bad:#ff8a80}}
 *{box-sizing:border-box}body{margin:0 auto;max-width:1000px;padding:24px 16px 48px;font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--back)}
 h1{font-size:22px;margin:0}h2{font-size:16px;margin:32px 0 8px}p{margin:4px 0}.soft{color:var(--soft)}.bad{color:var(--bad)}code{overflow-wrap:anywhere}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:12px;margin-top:20px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:12px;margin-top:20px}
 .card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}.card b{display:block;font-size:22px;font-weight:600}
-.card span{color:var(--soft);font-size:13px}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:12px}
+.card span{color:var(--soft);font-size:13px}.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(420px,1fr));gap:12px}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 12px}figcaption{font-size:13px}
 svg{display:block;width:100%;height:auto}svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.grid{stroke:var(--line)}
 .one{stroke:var(--one)}.two{stroke:var(--two)}polyline{fill:none;stroke-width:1.8;stroke-linejoin:round}.bar{fill:var(--one)}
 .key-one{color:var(--one)}.key-two{color:var(--two)}
 .table{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:8px}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{text-align:right;padding:4px 12px;border-bottom:1px solid var(--line);white-space:nowrap;font-size:13px}th{color:var(--soft);font-weight:500}tr:last-child td{border:0}
+th,td{text-align:right;padding:4px 12px;border-bottom:1px solid var(--line);white-space:nowrap;font-size:13px}th{color:var(--soft);font-weight:500}tr:last-child>*{border:0}th:first-child{text-align:left}
 @media(max-width:480px){.plots{grid-template-columns:1fr}}";
 
 /// The whole page.
@@ -43,11 +43,11 @@ fn write_page(out: &mut String, report: &Report) -> std::fmt::Result {
     write!(
         out,
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>\
-         <title>Load test</title><style>{STYLE}</style><h1>Load test: {} publishers, {} viewers, {} rooms</h1>\
+         <title>Load test</title><style>{STYLE}</style><h1>Load test: {}, {}, {}</h1>\
          <p class=soft>{} by {}, {:.2} Mbit/s each, {:.1} s with all of them{}; DTLS {}; ion-loadtest {}</p>",
-        run.publishers,
-        run.viewers,
-        run.rooms,
+        counted(run.publishers, "publisher"),
+        counted(run.viewers, "viewer"),
+        counted(run.rooms, "room"),
         escape(&run.mix),
         escape(&run.codec),
         to_f64(run.bitrate) / 1e6,
@@ -401,6 +401,11 @@ fn viewers(out: &mut String, rows: &[ViewerRow]) -> std::fmt::Result {
 )]
 fn to_f64(count: u64) -> f64 {
     count as f64
+}
+
+fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn escape(text: &str) -> String {
