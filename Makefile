@@ -61,8 +61,13 @@ deny: ## Check licences, sources and duplicate versions of the dependencies
 	$(CARGO) deny --all-features check bans licenses sources
 
 .PHONY: bench
-bench: setup ## Measure the stages of the packet path
+bench: setup ## Measure the packet path: its stages, the floor, and the table of bars
+	$(CARGO) build --release --locked -p ion-dataplane
+	$(CARGO) build --release --locked -p ion-loadtest
+	$(CARGO) build --release --locked -p ion-bench
 	$(CARGO) bench -p ion-bench --locked
+	target/release/ion-floor
+	target/release/ion-bench table
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= stun rtp rtcp sdp engine

@@ -154,7 +154,7 @@ fn rtx(c: &mut Criterion) {
         rig.pass_time();
         let picture = rig.picture(PICTURE);
         let last = rig.forward_watched(&picture);
-        rig.nack(last, PICTURE as u16)
+        rig.nack(last, PICTURE)
     };
     let before = rig.retransmitted();
     let request = prepare(&mut rig);

@@ -178,11 +178,9 @@ impl Floor {
         let runs = runs(&lens);
         let (mut packets, mut sends) = (0, 0);
         for (ssrc, (address, sealer)) in (0x2000_0000..).zip(&mut self.viewers) {
-            let mut index = self.index;
             let mut at = 0;
-            for plain in plains {
+            for (index, plain) in (self.index..).zip(plains) {
                 at += seal(sealer, plain, ssrc, index, &mut self.memory[at..])?;
-                index += 1;
             }
             packets += plains.len() as u64;
             if work == Work::Crypto {

@@ -270,7 +270,7 @@ impl Rig {
 
     fn packet(&mut self, n: usize, of: usize) -> Vec<u8> {
         let [.., high, low] = self.index.to_be_bytes();
-        let picture = u32::try_from(self.now.0 / INTERVAL_US & 0xffff_ffff).unwrap_or(0);
+        let picture = u32::try_from((self.now.0 / INTERVAL_US) & 0xffff_ffff).unwrap_or(0);
         let fields = HeaderFields {
             marker: n + 1 == of,
             payload_type: VIDEO_PT,
@@ -323,9 +323,9 @@ impl Rig {
     ///
     /// # Panics
     /// When there are more than fit a request.
-    pub fn nack(&mut self, last: u16, packets: u16) -> Vec<u8> {
-        let first = last.wrapping_sub(packets - 1);
-        let sequences: Vec<_> = (0..packets).map(|n| first.wrapping_add(n)).collect();
+    pub fn nack(&mut self, last: u16, packets: usize) -> Vec<u8> {
+        let back = (0..=u16::MAX).take(packets).rev();
+        let sequences: Vec<_> = back.map(|n| last.wrapping_sub(n)).collect();
         let (mut plain, mut sealed) = ([0; 256], vec![0; 512]);
         let len = build::nack(&mut plain, 77, VIEWED_SSRC + 1, &sequences).expect("it fits");
         let len = self

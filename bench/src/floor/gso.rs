@@ -10,6 +10,12 @@ struct SegmentSize {
     unused: [u8; 6],
 }
 
+/// The address family, in the width that the kernel's addresses have it.
+#[expect(clippy::cast_possible_truncation, reason = "the constant is 2")]
+const FAMILY: libc::sa_family_t = libc::AF_INET as libc::sa_family_t;
+/// Bytes of an address.
+#[expect(clippy::cast_possible_truncation, reason = "an address is 16 bytes")]
+const NAME_LEN: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
 /// `CMSG_LEN` of a `u16`.
 const CONTROL_LEN: usize = size_of::<libc::cmsghdr>() + size_of::<u16>();
 
@@ -35,7 +41,7 @@ impl GsoSocket {
     /// What the kernel says; `WouldBlock` when the socket's buffer is full.
     pub fn send(&self, to: SocketAddrV4, bytes: &[u8], segment: usize) -> io::Result<()> {
         let mut name = libc::sockaddr_in {
-            sin_family: libc::AF_INET as libc::sa_family_t,
+            sin_family: FAMILY,
             sin_port: to.port().to_be(),
             sin_addr: libc::in_addr {
                 s_addr: u32::from_ne_bytes(to.ip().octets()),
@@ -58,7 +64,7 @@ impl GsoSocket {
         // SAFETY: a C struct of integers and pointers, for which zero is valid.
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
         message.msg_name = (&raw mut name).cast();
-        message.msg_namelen = size_of_val(&name) as libc::socklen_t;
+        message.msg_namelen = NAME_LEN;
         message.msg_iov = &raw mut payload;
         message.msg_iovlen = 1;
         if segment < bytes.len() {
