@@ -59,11 +59,8 @@ impl std::error::Error for MediaError {}
 /// can then send a frame as one run of equal datagrams.
 pub(crate) fn even_parts(len: usize, max: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     let parts = len.div_ceil(max.max(1));
-    let (base, longer) = if parts == 0 {
-        (0, 0)
-    } else {
-        (len / parts, len % parts)
-    };
+    // Without parts there is nothing to divide.
+    let (base, longer) = (len / parts.max(1), len % parts.max(1));
     (0..parts).scan(0, move |at, part| {
         let start = *at;
         *at += base + usize::from(part < longer);

@@ -319,7 +319,7 @@ mod tests {
             (clip.tail, clip.identify(&one), clip.identify(&two)),
             (128, Some(0), Some(1))
         );
-        assert_eq!(clip.identify(&vec![1; 99]), None);
+        assert_eq!(clip.identify(&[1; 99]), None);
     }
 
     #[test]

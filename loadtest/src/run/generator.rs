@@ -86,7 +86,7 @@ pub(crate) struct Outcomes {
 
 /// Who sits in a slot.
 enum Who {
-    Publisher(usize),
+    Publisher,
     Viewer(ViewerSpec),
 }
 
@@ -296,7 +296,7 @@ impl<'a> Generator<'a> {
         let url = self.shared.plan.whip.clone().unwrap_or_default();
         self.open(
             wish,
-            Who::Publisher(index),
+            Who::Publisher,
             &names.fill(&url),
             names.token(self.shared),
             now,
@@ -377,7 +377,7 @@ impl<'a> Generator<'a> {
             ticket,
             mailbox: self.mailbox.clone(),
         });
-        if matches!(who, Who::Publisher(_)) {
+        if matches!(who, Who::Publisher) {
             self.due.push(Reverse((0, ticket)));
         }
         self.slots.insert(
@@ -448,21 +448,21 @@ impl<'a> Generator<'a> {
                 client.repair(now);
             }
             match client.state {
-                State::Posting | State::Connecting | State::Connected => {
-                    if now.instant.duration_since(client.opened) > JOIN_TIMEOUT {
-                        let stage = match client.state {
-                            State::Posting => "no answer",
-                            State::Connecting => "no connection (ICE, DTLS)",
-                            _ => "connected, but no media",
-                        };
-                        client
-                            .error
-                            .get_or_insert(format!("{stage} within {} s", JOIN_TIMEOUT.as_secs()));
-                    }
+                State::Posting | State::Connecting | State::Connected
+                    if now.instant.duration_since(client.opened) > JOIN_TIMEOUT =>
+                {
+                    let stage = match client.state {
+                        State::Posting => "no answer",
+                        State::Connecting => "no connection (ICE, DTLS)",
+                        _ => "connected, but no media",
+                    };
+                    client
+                        .error
+                        .get_or_insert(format!("{stage} within {} s", JOIN_TIMEOUT.as_secs()));
                 }
                 State::Live if !slot.settled => {
                     slot.settled = true;
-                    if let Who::Publisher(_) = slot.who {
+                    if let Who::Publisher = slot.who {
                         self.shared.publisher_settled(true);
                         self.out.publishers_ok += 1;
                     } else {
@@ -485,9 +485,9 @@ impl<'a> Generator<'a> {
                 client.receive(&mut self.buffer, now, &mut self.out.counts);
             }
             let left = leaving && client.has_all(GRACE_NS, now);
-            if left || client.error.is_some() && !leaving {
-                over.push(*ticket);
-            } else if !viewer && phase == Phase::Closing {
+            let failed = client.error.is_some() && !leaving;
+            let done = !viewer && phase == Phase::Closing;
+            if left || failed || done {
                 over.push(*ticket);
             }
         }
@@ -506,7 +506,7 @@ impl<'a> Generator<'a> {
         self.out.disconnects += u64::from(client.disconnected);
         self.out.socket_drops += super::shared::socket_drops(&client.socket);
         match &slot.who {
-            Who::Publisher(_) => {
+            Who::Publisher => {
                 if !slot.settled {
                     self.shared.publisher_settled(false);
                     self.out.publishers_failed += 1;

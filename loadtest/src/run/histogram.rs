@@ -43,12 +43,6 @@ impl Histogram {
         self.max_ns = self.max_ns.max(other.max_ns);
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.counts.fill(0);
-        self.total = 0;
-        self.max_ns = 0;
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.total == 0
     }

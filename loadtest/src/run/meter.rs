@@ -42,6 +42,8 @@ pub(crate) struct Totals {
     pub(crate) frames_expected: u64,
     pub(crate) frames_complete: u64,
     pub(crate) frames_shown: u64,
+    /// Given up for a later keyframe.
+    pub(crate) frames_skipped: u64,
     pub(crate) freezes: u64,
     pub(crate) frozen_ns: u64,
 }
@@ -57,6 +59,7 @@ impl Totals {
         self.frames_expected += other.frames_expected;
         self.frames_complete += other.frames_complete;
         self.frames_shown += other.frames_shown;
+        self.frames_skipped += other.frames_skipped;
         self.freezes += other.freezes;
         self.frozen_ns += other.frozen_ns;
     }
@@ -132,7 +135,6 @@ impl Meter {
                 if self.arrivals.arrive(sent.ordinal) != Arrival::New {
                     return seen;
                 }
-                if frame % 60 == 0 {}
                 seen.latency_ns = Some(arrival_ns.saturating_sub(sent.at_ns));
                 if let Picture::Known(player) = &mut self.picture {
                     let frame = &clip.frames[frame];
@@ -219,6 +221,7 @@ impl Meter {
                     player.frames_expected(frames).max(player.frames_complete());
                 totals.frames_complete = player.frames_complete();
                 totals.frames_shown = player.frames_shown();
+                totals.frames_skipped = player.frames_skipped();
                 totals.freezes = player.freezes();
                 totals.frozen_ns = player.frozen_ns();
             }
@@ -226,6 +229,7 @@ impl Meter {
                 totals.frames_expected = follower.complete + follower.incomplete;
                 totals.frames_complete = follower.complete;
                 totals.frames_shown = follower.complete;
+                totals.frames_skipped = follower.incomplete;
                 totals.freezes = follower.freezes.count;
                 totals.frozen_ns = follower.freezes.frozen_ns;
             }

@@ -79,6 +79,8 @@ pub(crate) struct Report {
     pub(crate) frames_incomplete: u64,
     /// Complete, and all before them back to a keyframe too.
     pub(crate) frames_shown: u64,
+    /// Not shown, since a later keyframe was.
+    pub(crate) frames_skipped: u64,
     /// By the W3C's rule for `freezeCount`.
     pub(crate) freezes: u64,
     pub(crate) frozen_ms: f64,
@@ -211,6 +213,7 @@ impl Report {
         self.frames_incomplete +=
             totals.frames_expected - totals.frames_complete.min(totals.frames_expected);
         self.frames_shown += totals.frames_shown;
+        self.frames_skipped += totals.frames_skipped;
         self.freezes += totals.freezes;
         self.frozen_ms += ms(totals.frozen_ns);
     }
