@@ -100,9 +100,10 @@ pub fn measure(viewers: u32, seconds: u64) -> anyhow::Result<serde_json::Value> 
         (1..=MAX_VIEWERS).contains(&viewers),
         "--viewers {viewers}: 1 to {MAX_VIEWERS}"
     );
+    // Before the sink runs: its thread may share a core's units with ours.
+    let plain_send_ns = plain_send::cost_ns()?;
     let sink = Drained::start()?;
     pin_as_worker()?;
-    let plain_send_ns = plain_send::cost_ns()?;
     let port = sink.port();
     let clients = (0..viewers)
         .map(|viewer| {

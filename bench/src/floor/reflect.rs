@@ -118,6 +118,8 @@ pub fn latency(viewers: u32, speed: f64, seconds: u64) -> anyhow::Result<serde_j
         "packets_expected": expected,
         "packets_received": received,
         "packets_per_s": float(received) / span.as_secs_f64(),
+        // Frames that were sent over those that were due: less than one, and it is the load that waits.
+        "kept_up": float(frames) / (span.as_secs_f64() * FRAMES_PER_S * speed),
         "latency_us": { "p50": us(50), "p99": us(99), "max": us(100) },
     }))
 }

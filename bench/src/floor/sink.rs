@@ -12,6 +12,8 @@ const BUFFER_BYTES: usize = 64 << 20;
 /// Datagrams of which nothing is drained any more are held to this.
 pub const MAX_UNDER_WAY: u64 = 24_000;
 const DATAGRAM: usize = 2_048;
+/// Turns of doing nothing when a batch was not full: some tens of microseconds.
+const PAUSE: u32 = 1_000;
 
 /// A socket for all addresses of 127.0.0.0/8 at once, without GRO, so that the kernel segments what is
 /// sent to it as it would for a network device.
@@ -97,7 +99,12 @@ impl Drained {
             // Where pinning is refused it runs where it may.
             let _ = ion_io::affinity::pin(core);
             while !end.load(Ordering::Relaxed) {
-                count.fetch_add(sink.drain(|_| {})?, Ordering::Relaxed);
+                let packets = sink.drain(|_| {})?;
+                count.fetch_add(packets, Ordering::Relaxed);
+                if packets < BATCH_SIZE as u64 {
+                    // Asking all the time would take the socket's lock from those who send.
+                    (0..PAUSE).for_each(|_| std::hint::spin_loop());
+                }
             }
             Ok(())
         });
