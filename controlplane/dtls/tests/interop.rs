@@ -58,6 +58,9 @@ async fn drive(
 }
 
 async fn handshake(they_are_client: bool, profiles: Vec<TheirProfile>, expected: SrtpProfile) {
+    // Built together with the load generator, rustls has two providers and wants to be told;
+    // the other test of this process may have been first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let certificate = Certificate::generate_self_signed(vec!["peer".to_owned()]).unwrap();
     let hash = boring::hash::hash(MessageDigest::sha256(), &certificate.certificate[0]).unwrap();
     let theirs = Fingerprint::new(HashAlgorithm::Sha256, &hash).unwrap();
