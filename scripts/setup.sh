@@ -15,7 +15,8 @@ build_needs=(
 
 present() {
     case "$1" in
-        libclang) compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null ;;
+        # Not libclang-cpp, which other packages bring and bindgen cannot use.
+        libclang) compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null || compgen -G '/usr/lib/*/libclang[.-][s0-9]*' >/dev/null ;;
         /*) [ -e "$1" ] ;;
         *) command -v "$1" >/dev/null ;;
     esac
