@@ -26,6 +26,8 @@ const SWEEP: Duration = Duration::from_millis(10);
 const SWEEPS_PER_REPAIR: u32 = 10;
 /// A session that has no media by then has failed.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Nobody comes in the place of another so late that the end of the run would be taken for a failure to join.
+const LAST_JOIN: Duration = Duration::from_secs(3);
 /// What is still on its way when a viewer leaves has this long to arrive.
 const GRACE_NS: u64 = 1_000_000_000;
 /// After this time, and as long as the joins took, deletions are not waited for any more.
@@ -117,7 +119,8 @@ pub(crate) struct Generator<'a> {
     deletes: usize,
     to_delete: VecDeque<(String, Option<String>)>,
     next_delete: Instant,
-    next_churn: Option<Instant>,
+    /// When the next viewer leaves for another, and when no more do.
+    churning: Option<(Instant, Instant)>,
     /// Seconds after which a packet that has not come is lost.
     age_s: usize,
     buffer: ReceiveBuffer,
@@ -168,7 +171,7 @@ impl<'a> Generator<'a> {
             deletes: 0,
             to_delete: VecDeque::new(),
             next_delete: Instant::now(),
-            next_churn: None,
+            churning: None,
             age_s: 1,
             buffer: ReceiveBuffer::new(),
             ticked: (0, 0),
@@ -418,11 +421,12 @@ impl<'a> Generator<'a> {
         #[expect(clippy::cast_precision_loss, reason = "at most 256 threads")]
         let every =
             Duration::from_secs_f64(self.shared.plan.threads as f64 / self.shared.plan.churn_hz);
-        let next = *self.next_churn.get_or_insert(now.instant + every);
-        if now.instant < next {
+        let last = now.instant + self.shared.plan.duration.saturating_sub(LAST_JOIN);
+        let (next, last) = *self.churning.get_or_insert((now.instant + every, last));
+        if now.instant < next || now.instant > last {
             return;
         }
-        self.next_churn = Some(next + every);
+        self.churning = Some((next + every, last));
         let oldest = self.slots.values_mut().find_map(|slot| match &slot.who {
             Who::Viewer(spec) if slot.client.state == State::Live => {
                 Some((spec.clone(), &mut slot.client))
