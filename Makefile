@@ -17,6 +17,14 @@ run: build ## Build Ion and start it on this machine (ION_HTTP, ION_MEDIA, … o
 build: setup ## Build the release binaries
 	$(CARGO) build --release --locked $(BINARIES)
 
+.PHONY: ebpf
+ebpf: ## Build ebpf/ion.bpf.o anew, if a compiler for BPF is here
+	@scripts/ebpf.sh build
+
+.PHONY: ebpf-check
+ebpf-check: ## Check that ebpf/ion.bpf.o is what its source compiles to
+	@scripts/ebpf.sh check
+
 .PHONY: setup
 setup: ## Install what the build needs (Debian/Ubuntu packages, BoringSSL)
 	@scripts/setup.sh build

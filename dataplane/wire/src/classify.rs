@@ -28,18 +28,25 @@ const RTCP_MIN_LEN: usize = rtcp::HEADER_LEN + 4;
 #[inline]
 #[must_use]
 pub fn classify(data: &[u8]) -> PacketKind {
-    let [first, second, ..] = *data else {
-        return PacketKind::Unknown;
-    };
+    match *data {
+        [first, second, ..] => kind_of([first, second], data.len()),
+        _ => PacketKind::Unknown,
+    }
+}
+
+/// As [`classify`], of a datagram of `len` bytes that begins with these two.
+#[inline(always)]
+#[must_use]
+pub const fn kind_of([first, second]: [u8; 2], len: usize) -> PacketKind {
     let (kind, min_len) = match first {
         0..=3 => (PacketKind::Stun, stun::HEADER_LEN),
         20..=31 => (PacketKind::Dtls, dtls::HEADER_LEN),
         32..=63 => (PacketKind::Dtls, dtls::UNIFIED_MIN_LEN),
-        128..=191 if (192..=223).contains(&second) => (PacketKind::Rtcp, RTCP_MIN_LEN),
+        128..=191 if second >= 192 && second <= 223 => (PacketKind::Rtcp, RTCP_MIN_LEN),
         128..=191 => (PacketKind::Rtp, rtp::FIXED_HEADER_LEN),
         _ => return PacketKind::Unknown,
     };
-    if data.len() < min_len {
+    if len < min_len {
         PacketKind::Unknown
     } else {
         kind

@@ -41,6 +41,8 @@ pub mod codec;
 pub mod dtls;
 /// Values of the RTP header extensions, and their URIs.
 pub mod ext;
+/// Ethernet, VLAN, IP and UDP headers around a datagram, and their checksums.
+pub mod frame;
 /// NTP timestamps (RFC 3550 §4).
 pub mod ntp;
 /// Compound RTCP: views and builders (RFC 3550, RFC 4585, RFC 5104).

@@ -1,0 +1,93 @@
+use aya_ebpf::helpers::bpf_xdp_get_buff_len;
+use aya_ebpf::programs::{SkReuseportContext, XdpContext};
+use core::arch::asm;
+use ion_wire::frame::{Packet, PacketMut};
+
+/// The part of a packet that lies in one piece, read by words of one, two or four bytes.
+///
+/// Headers lie at odd offsets, where Rust and LLVM would read them byte by byte; the machines that
+/// Ion runs on read words there, and the verifier lets them. Hence the assembler.
+pub(crate) struct Frame {
+    start: usize,
+    end: usize,
+    len: usize,
+}
+
+impl Frame {
+    /// A received frame; of a large one, its first page.
+    #[inline(always)]
+    pub(crate) fn of_xdp(ctx: &XdpContext) -> Self {
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+            // SAFETY: the context is the one the kernel called us with.
+            len: unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize,
+        }
+    }
+
+    /// A datagram from its UDP header on.
+    #[inline(always)]
+    pub(crate) fn of_datagram(ctx: &SkReuseportContext) -> Self {
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+            len: ctx.len(),
+        }
+    }
+
+    /// True if nothing of the frame lies elsewhere.
+    #[inline(always)]
+    pub(crate) fn is_linear(&self) -> bool {
+        self.end - self.start == self.len
+    }
+
+    /// The address of the `N` bytes at `at`, checked in the verifier's own way.
+    #[inline(always)]
+    fn address<const N: usize>(&self, at: usize) -> Option<usize> {
+        let start = self.start + at;
+        (start + N <= self.end).then_some(start)
+    }
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
+        let address = self.address::<N>(at)?;
+        let word: u64;
+        // SAFETY: the bytes lie in the packet.
+        unsafe {
+            match N {
+                1 => asm!("{} = *(u8 *)({} + 0)", out(reg) word, in(reg) address),
+                2 => asm!("{} = *(u16 *)({} + 0)", out(reg) word, in(reg) address),
+                4 => asm!("{} = *(u32 *)({} + 0)", out(reg) word, in(reg) address),
+                _ => return None,
+            }
+        }
+        let [a, b, c, d, ..] = word.to_le_bytes();
+        Some(core::array::from_fn(|n| [a, b, c, d][n]))
+    }
+
+    #[inline(always)]
+    fn frame_len(&self) -> usize {
+        self.len
+    }
+}
+
+impl PacketMut for Frame {
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
+        let address = self.address::<N>(at)?;
+        let byte = |n| if n < N { bytes[n] } else { 0 };
+        let word = u64::from(u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]));
+        // SAFETY: the bytes lie in the packet; no reference to them exists, for `array` copies.
+        unsafe {
+            match N {
+                1 => asm!("*(u8 *)({} + 0) = {}", in(reg) address, in(reg) word),
+                2 => asm!("*(u16 *)({} + 0) = {}", in(reg) address, in(reg) word),
+                4 => asm!("*(u32 *)({} + 0) = {}", in(reg) address, in(reg) word),
+                _ => return None,
+            }
+        }
+        Some(())
+    }
+}

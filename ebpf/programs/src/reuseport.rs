@@ -1,0 +1,73 @@
+use crate::maps::{FLOWS, SETTINGS, SOCKETS};
+use crate::packet::Frame;
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
+use aya_ebpf::bindings::sk_action::SK_PASS;
+use aya_ebpf::helpers::bpf_skb_load_bytes_relative;
+use aya_ebpf::macros::sk_reuseport;
+use aya_ebpf::programs::SkReuseportContext;
+use ion_ebpf_types::steer::worker_of;
+use ion_ebpf_types::{Endpoint, FlowKey, GROUP_LEN, Ip, Settings};
+use ion_wire::frame::{ETHERTYPE_IPV4, Packet, UDP_LEN};
+
+#[sk_reuseport]
+pub fn ion_reuseport(ctx: SkReuseportContext) -> u32 {
+    if let Some(settings) = SETTINGS.get(0)
+        && let Some(key) = key_of(&ctx)
+        && let Some(group) = settings.media_of(&key.local)
+    {
+        let member = member_of(&ctx, settings, &key);
+        // If that socket is closed, the kernel's own hash chooses among those that are open.
+        let _ = SOCKETS.select_reuseport(&ctx, group * GROUP_LEN + member);
+    }
+    SK_PASS
+}
+
+/// A group's member for this datagram: the owner of its flow, else the worker of its source, for RTP
+/// and RTCP; the control plane, behind the workers, for all else (RFC 7983 §7).
+#[inline(always)]
+fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u32 {
+    let workers = settings.workers();
+    match Frame::of_datagram(ctx).array::<1>(UDP_LEN) {
+        Some([128..=191]) => {}
+        _ => return workers,
+    }
+    // SAFETY: as in `xdp::handle`.
+    match unsafe { FLOWS.get(key) } {
+        Some(flow) if u32::from(flow.worker) < workers => u32::from(flow.worker),
+        _ => worker_of(&key.remote, workers),
+    }
+}
+
+#[inline(always)]
+fn key_of(ctx: &SkReuseportContext) -> Option<FlowKey> {
+    let [s, t, d, e] = Frame::of_datagram(ctx).array(0)?;
+    let (remote, local) = if ctx.eth_protocol() == u32::from(ETHERTYPE_IPV4.to_be()) {
+        let [source, destination] = network(ctx, 12)?;
+        (Ip::v4(source), Ip::v4(destination))
+    } else {
+        let [a, b, c, d, e, f, g, h] = network(ctx, 8)?;
+        (Ip::v6([a, b, c, d]), Ip::v6([e, f, g, h]))
+    };
+    Some(FlowKey {
+        remote: Endpoint::new(remote, u16::from_be_bytes([s, t])),
+        local: Endpoint::new(local, u16::from_be_bytes([d, e])),
+    })
+}
+
+/// `N` words at `at` from the IP header.
+#[inline(always)]
+fn network<const N: usize>(ctx: &SkReuseportContext, at: u32) -> Option<[[u8; 4]; N]> {
+    let mut words = [0_u32; N];
+    // SAFETY: the helper writes as many bytes as `words` has, or fails.
+    let error = unsafe {
+        bpf_skb_load_bytes_relative(
+            ctx.as_ptr(),
+            at,
+            words.as_mut_ptr().cast(),
+            size_of::<[u32; N]>() as u32,
+            BPF_HDR_START_NET,
+        )
+    };
+    (error == 0).then(|| words.map(u32::to_ne_bytes))
+}

@@ -1,0 +1,148 @@
+use crate::maps::{COUNTERS, DEVICES, FLOWS, SAMPLES, SETTINGS, XSKS};
+use crate::packet::Frame;
+use crate::police;
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_xdp_load_bytes};
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use ion_ebpf_types::{Action, Endpoint, FlowKey, Ip, Relay, Sample, Settings, Verdict, judge};
+use ion_wire::PacketKind;
+use ion_wire::classify::kind_of;
+use ion_wire::frame::{Packet, UdpFrame, Unread};
+
+/// What becomes of a frame: its counter and what the driver is told.
+type Outcome = (Verdict, u32);
+
+#[xdp(frags)]
+pub fn ion_xdp(ctx: XdpContext) -> u32 {
+    let (verdict, action) = match SETTINGS.get(0) {
+        Some(settings) => handle(&ctx, settings),
+        None => (Verdict::PassUnconfigured, XDP_PASS),
+    };
+    if let Some(counter) = COUNTERS.get_ptr_mut(verdict as u32) {
+        // SAFETY: this CPU's own counter; the program is not interrupted by itself.
+        unsafe { *counter += 1 };
+    }
+    action
+}
+
+/// Parse, classify, judge, act.
+#[inline(always)]
+fn handle(ctx: &XdpContext, settings: &Settings) -> Outcome {
+    let mut frame = Frame::of_xdp(ctx);
+    let udp = match UdpFrame::parse(&frame) {
+        Ok(udp) => udp,
+        Err(Unread::NotIp | Unread::NotUdp) => return (Verdict::PassOther, XDP_PASS),
+        Err(_) => return (Verdict::PassUnread, XDP_PASS),
+    };
+    let Some(key) = key_of(&frame, &udp) else {
+        return (Verdict::PassUnread, XDP_PASS);
+    };
+    if settings.media_of(&key.local).is_none() {
+        return (Verdict::PassOtherPort, XDP_PASS);
+    }
+    let Some(len) = udp.payload_len else {
+        return drop_sampled(ctx, settings, &key, &udp, Verdict::DropMalformed);
+    };
+    let kind = match frame.array(udp.payload()) {
+        Some(first) => kind_of(first, len),
+        None => PacketKind::Unknown,
+    };
+    // SAFETY: user space replaces entries whole, and may remove this one meanwhile: the kernel keeps
+    // its memory, so at worst this packet goes where the next flow in that place goes.
+    let flow = unsafe { FLOWS.get(&key) };
+    match judge(kind, flow) {
+        Action::Forward => forward(ctx, &frame),
+        Action::Pass(verdict) => (verdict, XDP_PASS),
+        Action::Relay => match flow {
+            Some(flow) => relay(ctx, &mut frame, &udp, &flow.relay),
+            None => (Verdict::DropRelay, XDP_DROP),
+        },
+        Action::Police(verdict) => {
+            // SAFETY: a helper without arguments.
+            let now_ns = unsafe { bpf_ktime_get_ns() };
+            match police::admit(settings, &key.remote, flow.is_some(), now_ns) {
+                Ok(()) => (verdict, XDP_PASS),
+                Err(verdict) => drop_sampled(ctx, settings, &key, &udp, verdict),
+            }
+        }
+        Action::Drop(verdict) => drop_sampled(ctx, settings, &key, &udp, verdict),
+    }
+}
+
+#[inline(always)]
+fn key_of(frame: &Frame, udp: &UdpFrame) -> Option<FlowKey> {
+    let remote = Endpoint::new(Ip::source(frame, udp)?, udp.source_port);
+    let local = Endpoint::new(Ip::destination(frame, udp)?, udp.destination_port);
+    Some(FlowKey { remote, local })
+}
+
+/// To the AF_XDP socket of this queue. Where there is none, or the frame is in pieces, the stack has it.
+#[inline(always)]
+fn forward(ctx: &XdpContext, frame: &Frame) -> Outcome {
+    if !frame.is_linear() {
+        return (Verdict::PassMedia, XDP_PASS);
+    }
+    match XSKS.redirect(ctx.rx_queue_index(), u64::from(XDP_PASS)) {
+        Ok(action) => (Verdict::Redirected, action),
+        Err(action) => (Verdict::PassMedia, action),
+    }
+}
+
+/// On to the next node, by the interface it came by or by another.
+#[inline(always)]
+fn relay(ctx: &XdpContext, frame: &mut Frame, udp: &UdpFrame, relay: &Relay) -> Outcome {
+    if let Err(verdict) = relay.readdress(frame, udp) {
+        return (verdict, XDP_DROP);
+    }
+    if relay.interface as usize == ctx.ingress_ifindex() {
+        return (Verdict::Relayed, XDP_TX);
+    }
+    match DEVICES.redirect(relay.interface, u64::from(XDP_DROP)) {
+        Ok(action) => (Verdict::Relayed, action),
+        Err(action) => (Verdict::DropRelay, action),
+    }
+}
+
+/// Drops a datagram, and reports its headers now and then.
+#[inline(always)]
+fn drop_sampled(
+    ctx: &XdpContext,
+    settings: &Settings,
+    key: &FlowKey,
+    udp: &UdpFrame,
+    verdict: Verdict,
+) -> Outcome {
+    // SAFETY: a helper without arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    if police::may_sample(settings, now_ns) {
+        let sample = Sample::new(now_ns, *key, verdict, ctx.rx_queue_index());
+        report(ctx, udp, &sample);
+    }
+    (verdict, XDP_DROP)
+}
+
+/// Puts a sample into the ring with what there is of the payload; a full ring takes none.
+#[inline(never)]
+fn report(ctx: &XdpContext, udp: &UdpFrame, sample: &Sample) {
+    let Some(mut entry) = SAMPLES.reserve(0) else {
+        return;
+    };
+    let sample = entry.write(*sample);
+    let len = udp.payload_len.unwrap_or(0);
+    sample.payload_len = len as u16;
+    let copied = len.min(sample.payload.len());
+    if copied > 0 {
+        // SAFETY: `copied` bytes are written to the array, which has as many.
+        let error = unsafe {
+            bpf_xdp_load_bytes(
+                ctx.ctx,
+                udp.payload() as u32,
+                sample.payload.as_mut_ptr().cast(),
+                copied as u32,
+            )
+        };
+        sample.payload_copied = if error == 0 { copied as u16 } else { 0 };
+    }
+    entry.submit(0);
+}
