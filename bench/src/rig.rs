@@ -43,6 +43,7 @@ struct Sink {
 
 impl Output for Sink {
     type Message = PeerMessage;
+    type Frame = Box<[u8]>;
 
     fn batch(&mut self) -> &mut TransmitBatch {
         &mut self.batch
@@ -52,7 +53,7 @@ impl Output for Sink {
         for send in self.batch.sends() {
             self.sent += send.count as u64;
             if self.watch {
-                let last = self.batch.bytes(send).chunks(send.segment.max(1)).last();
+                let last = self.batch.datagrams(send).last();
                 let sequence = last
                     .filter(|datagram| datagram.get(1).is_some_and(|pt| pt & 0x7f == VIDEO_PT))
                     .and_then(|datagram| datagram.get(2..4)?.try_into().ok());

@@ -2,6 +2,7 @@ use crate::clock::Clock;
 use crate::peers::{Inboxes, Outboxes};
 use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, TransmitBatch};
 use ion_io::uring::UringConfig;
+use ion_io::xdp::Frame;
 use ion_io::{Backend, Doorbell, Fallback, IoMode, MediaSocket, ReceiveReport, SendReport, Sender};
 use ion_tables::{DropReason, EventReader, Tables, WorkerTables};
 use std::io;
@@ -50,7 +51,7 @@ pub struct Worker {
     tables: WorkerTables,
     engine: Engine,
     backend: Backend,
-    batch: TransmitBatch,
+    batch: TransmitBatch<Frame>,
     inboxes: Inboxes,
     outboxes: Outboxes,
     /// Sees whether the engine has written events.
@@ -66,7 +67,7 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, parts: Parts) -> io::Result<(Self, Option<Fallback>)> {
         let uring = UringConfig::default();
         let doorbell = Arc::clone(&shared.doorbells[parts.worker]);
-        let (backend, fallback) = Backend::open(shared.mode, &uring, parts.sockets, doorbell)?;
+        let (mut backend, fallback) = Backend::open(shared.mode, &uring, parts.sockets, doorbell)?;
         let role = || WorkerTables::new(Arc::clone(&shared.tables), parts.worker);
         let config = EngineConfig {
             packets: shared.packets,
@@ -78,7 +79,7 @@ impl Worker {
             engine: Engine::new(config, role()),
             events: EventReader::at_end(tables.events()),
             now: shared.clock.now(),
-            batch: TransmitBatch::new(BATCH_BYTES, uring.sends),
+            batch: backend.batch(BATCH_BYTES, uring.sends),
             inboxes: parts.inboxes,
             outboxes: parts.outboxes,
             tables,
@@ -191,7 +192,7 @@ impl Worker {
 
 /// Where one batch's results go.
 struct Outbox<'a> {
-    batch: &'a mut TransmitBatch,
+    batch: &'a mut TransmitBatch<Frame>,
     sender: Sender<'a>,
     peers: &'a mut Outboxes,
     sent: SendReport,
@@ -201,8 +202,9 @@ struct Outbox<'a> {
 
 impl Output for Outbox<'_> {
     type Message = PeerMessage;
+    type Frame = Frame;
 
-    fn batch(&mut self) -> &mut TransmitBatch {
+    fn batch(&mut self) -> &mut TransmitBatch<Frame> {
         self.batch
     }
 

@@ -66,7 +66,7 @@ pub use engine::{Engine, EngineConfig};
 pub use output::Output;
 pub use peer::PeerMessage;
 pub use time::Micros;
-pub use transmit::{Path, Transmit, TransmitBatch};
+pub use transmit::{FilledFrame, Path, Payload, Transmit, TransmitBatch};
 
 /// Properties run on the same cases every time; `PROPTEST_RNG_SEED` chooses others.
 #[cfg(test)]

@@ -1,13 +1,16 @@
 use crate::transmit::TransmitBatch;
+use std::ops::DerefMut;
 
 /// What the engine's owner gives it to put results into: the worker loop, a test
 /// or the simulator.
 pub trait Output {
     /// What crosses from one worker to another (`ion_engine::peer::PeerMessage`).
     type Message;
+    /// What the batch is made of, if it is made of frames.
+    type Frame: DerefMut<Target = [u8]>;
 
     /// The batch that datagrams are written to.
-    fn batch(&mut self) -> &mut TransmitBatch;
+    fn batch(&mut self) -> &mut TransmitBatch<Self::Frame>;
 
     /// Sends what is in the batch now and empties it: the batch is full.
     fn transmit(&mut self);

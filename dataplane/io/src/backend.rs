@@ -2,6 +2,7 @@ use crate::doorbell::Doorbell;
 use crate::reuseport::MediaSocket;
 use crate::socket::{SocketArrivals, SocketSender, Sockets};
 use crate::uring::{Uring, UringArrivals, UringConfig, UringSender};
+use crate::xdp::{Frame, Xdp, XdpArrivals, XdpConfig, XdpRefused, XdpSender};
 use ion_engine::transmit::TransmitBatch;
 use std::fmt;
 use std::io;
@@ -81,12 +82,24 @@ pub struct ReceiveReport {
     pub bytes: u64,
     /// Datagrams longer than a receive buffer, or without a usable source: not given.
     pub truncated: u64,
+    /// Of the datagrams, those that came by an AF_XDP ring.
+    pub ring: u64,
+}
+
+impl std::ops::AddAssign for ReceiveReport {
+    fn add_assign(&mut self, other: Self) {
+        self.datagrams += other.datagrams;
+        self.bytes += other.bytes;
+        self.truncated += other.truncated;
+        self.ring += other.ring;
+    }
 }
 
 /// What became of a batch of sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SendReport {
-    /// Sends that the kernel took; a GSO send of ten datagrams counts once.
+    /// Sends that the kernel took; a GSO send of ten datagrams counts once. By an AF_XDP
+    /// ring each datagram is one.
     pub sends: u64,
     /// Datagrams in those.
     pub datagrams: u64,
@@ -98,6 +111,12 @@ pub struct SendReport {
     pub failed: u64,
     /// System calls made.
     pub syscalls: u64,
+    /// Of the datagrams, those that were put into an AF_XDP ring.
+    pub ring: u64,
+    /// Of those given up, those that found no room in it.
+    pub ring_full: u64,
+    /// Of the system calls, those that had the kernel look at it.
+    pub kicks: u64,
 }
 
 impl std::ops::AddAssign for SendReport {
@@ -108,6 +127,9 @@ impl std::ops::AddAssign for SendReport {
         self.full += other.full;
         self.failed += other.failed;
         self.syscalls += other.syscalls;
+        self.ring += other.ring;
+        self.ring_full += other.ring_full;
+        self.kicks += other.kicks;
     }
 }
 
@@ -118,6 +140,8 @@ pub enum Backend {
     Uring(Box<Uring>),
     /// Plain sockets.
     Socket(Box<Sockets>),
+    /// AF_XDP, and plain sockets beside it.
+    Xdp(Box<Xdp>),
 }
 
 impl Backend {
@@ -147,11 +171,43 @@ impl Backend {
         Ok((Self::Socket(Box::new(sockets)), fallback))
     }
 
+    /// Opens AF_XDP, with plain sockets beside it.
+    ///
+    /// # Errors
+    /// The reason, with the sockets and the doorbell for [`open`](Self::open).
+    pub fn open_xdp(
+        config: XdpConfig,
+        sockets: Vec<MediaSocket>,
+        doorbell: Arc<Doorbell>,
+    ) -> Result<Self, Box<XdpRefused>> {
+        Ok(Self::Xdp(Box::new(Xdp::open(config, sockets, doorbell)?)))
+    }
+
+    /// The memory to seal datagrams into: of at most `bytes` bytes in at most `sends` sends,
+    /// or, for AF_XDP, of as many frames as its configuration says. Those are set aside for
+    /// one batch: a second one goes by the sockets.
+    pub fn batch(&mut self, bytes: usize, sends: usize) -> TransmitBatch<Frame> {
+        let framed = match self {
+            Self::Xdp(xdp) => xdp.batch(),
+            Self::Uring(_) | Self::Socket(_) => None,
+        };
+        framed.unwrap_or_else(|| TransmitBatch::new(bytes, sends))
+    }
+
+    /// AF_XDP, if that is what it is: its state and where its frames are.
+    pub fn xdp(&self) -> Option<&Xdp> {
+        match self {
+            Self::Xdp(xdp) => Some(xdp),
+            Self::Uring(_) | Self::Socket(_) => None,
+        }
+    }
+
     /// Its name in logs.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Uring(_) => "io_uring",
             Self::Socket(_) => "sockets",
+            Self::Xdp(_) => "AF_XDP",
         }
     }
 
@@ -164,6 +220,7 @@ impl Backend {
         match self {
             Self::Uring(uring) => uring.poll(timeout),
             Self::Socket(sockets) => sockets.poll(timeout),
+            Self::Xdp(xdp) => xdp.poll(timeout),
         }
     }
 
@@ -178,6 +235,10 @@ impl Backend {
                 let (arrivals, sender) = sockets.split();
                 (Arrivals::Socket(arrivals), Sender::Socket(sender))
             }
+            Self::Xdp(xdp) => {
+                let (arrivals, sender) = xdp.split();
+                (Arrivals::Xdp(arrivals), Sender::Xdp(sender))
+            }
         }
     }
 }
@@ -188,6 +249,8 @@ pub enum Arrivals<'a> {
     Uring(UringArrivals<'a>),
     /// In the buffers of `recvmmsg`.
     Socket(SocketArrivals<'a>),
+    /// In frames, and the sockets' in the buffers of `recvmmsg`.
+    Xdp(XdpArrivals<'a>),
 }
 
 impl Arrivals<'_> {
@@ -196,6 +259,7 @@ impl Arrivals<'_> {
         match self {
             Self::Uring(arrivals) => arrivals.for_each(f),
             Self::Socket(arrivals) => arrivals.for_each(f),
+            Self::Xdp(arrivals) => arrivals.for_each(f),
         }
     }
 }
@@ -206,17 +270,21 @@ pub enum Sender<'a> {
     Uring(UringSender<'a>),
     /// `sendmsg`, one after the other.
     Socket(SocketSender<'a>),
+    /// The TX ring, or `sendmsg`.
+    Xdp(XdpSender<'a>),
 }
 
 impl Sender<'_> {
     /// Hands the sends of the batch to the kernel. The batch may be reused when this returns.
+    /// It must be one of this backend's [`batch`](Backend::batch)es, or a contiguous one.
     ///
     /// # Errors
     /// When the ring itself fails: nothing is left to do then.
-    pub fn send(&mut self, batch: &TransmitBatch) -> io::Result<SendReport> {
+    pub fn send(&mut self, batch: &mut TransmitBatch<Frame>) -> io::Result<SendReport> {
         match self {
             Self::Uring(sender) => sender.send(batch),
             Self::Socket(sender) => Ok(sender.send(batch)),
+            Self::Xdp(sender) => Ok(sender.send(batch)),
         }
     }
 }

@@ -37,6 +37,8 @@ mod sockaddr;
 pub mod socket;
 /// io_uring: multishot receive and batched sends on one ring.
 pub mod uring;
+/// AF_XDP: frames past the kernel's network stack.
+pub mod xdp;
 
 pub use backend::{
     Arrivals, Backend, Fallback, IoMode, Polled, ReceiveReport, Received, SendReport, Sender,
@@ -44,3 +46,19 @@ pub use backend::{
 pub use doorbell::Doorbell;
 pub use reuseport::{BindError, MediaPort, MediaSocket};
 pub use signals::Signals;
+
+/// Properties run on the same cases every time; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` choose others.
+#[cfg(test)]
+fn seeded() -> proptest::test_runner::Config {
+    use proptest::test_runner::{Config, RngSeed};
+    let config = Config::default();
+    let rng_seed = match config.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(1),
+        chosen => chosen,
+    };
+    Config {
+        rng_seed,
+        failure_persistence: None,
+        ..config
+    }
+}

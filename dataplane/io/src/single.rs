@@ -1,9 +1,10 @@
 use crate::backend::SendReport;
 use crate::cmsg::SendControl;
 use crate::sockaddr::SockAddr;
+use ion_engine::transmit::{FilledFrame, MAX_SEGMENTS, Path, Transmit};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
-use std::net::{IpAddr, SocketAddr};
+use std::ops::DerefMut;
 
 /// Everything that a `sendmsg` of the kernel points to, in one place that must not
 /// move while the kernel may read it.
@@ -20,10 +21,7 @@ impl Message {
         let header: libc::msghdr = unsafe { std::mem::zeroed() };
         Self {
             header,
-            payload: libc::iovec {
-                iov_base: std::ptr::null_mut(),
-                iov_len: 0,
-            },
+            payload: piece(&[]),
             name: SockAddr::NONE,
             control: SendControl::NONE,
         }
@@ -33,19 +31,33 @@ impl Message {
     /// until `self` moves or `payload` ends, and nobody checks that.
     pub(crate) fn set(
         &mut self,
-        remote: SocketAddr,
-        source: IpAddr,
+        path: &Path,
         segment: Option<u16>,
         payload: &[u8],
     ) -> *const libc::msghdr {
-        self.name = SockAddr::new(remote);
-        self.control = SendControl::new(source, segment);
-        self.payload.iov_base = payload.as_ptr().cast_mut().cast();
-        self.payload.iov_len = payload.len();
-        self.header.msg_name = self.name.as_ptr().cast_mut().cast();
-        self.header.msg_namelen = self.name.len();
+        self.payload = piece(payload);
         self.header.msg_iov = &raw mut self.payload;
         self.header.msg_iovlen = 1;
+        self.address(path, segment)
+    }
+
+    /// The same with a payload in pieces, which must live and stay put too.
+    fn set_pieces(
+        &mut self,
+        path: &Path,
+        segment: Option<u16>,
+        pieces: &mut [libc::iovec],
+    ) -> *const libc::msghdr {
+        self.header.msg_iov = pieces.as_mut_ptr();
+        self.header.msg_iovlen = pieces.len();
+        self.address(path, segment)
+    }
+
+    fn address(&mut self, path: &Path, segment: Option<u16>) -> *const libc::msghdr {
+        self.name = SockAddr::new(path.remote);
+        self.control = SendControl::new(path.local, segment);
+        self.header.msg_name = self.name.as_ptr().cast_mut().cast();
+        self.header.msg_namelen = self.name.len();
         let len = self.control.len();
         self.header.msg_control = if len == 0 {
             std::ptr::null_mut()
@@ -81,27 +93,45 @@ impl Failure {
     }
 }
 
+const fn piece(payload: &[u8]) -> libc::iovec {
+    libc::iovec {
+        iov_base: payload.as_ptr().cast_mut().cast(),
+        iov_len: payload.len(),
+    }
+}
+
+/// Sends a message that points to what lives and stays put until this returns.
+///
+/// # Safety
+/// `header` and all that it points to are valid.
+unsafe fn send_message(
+    fd: BorrowedFd<'_>,
+    header: *const libc::msghdr,
+    report: &mut SendReport,
+) -> Result<(), Errno> {
+    report.syscalls += 1;
+    // SAFETY: the caller's; the kernel only reads what it points to.
+    if unsafe { libc::sendmsg(fd.as_raw_fd(), header, libc::MSG_DONTWAIT) } >= 0 {
+        return Ok(());
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
 /// Sends the datagrams of one refused GSO send one by one. Stops at the first that
 /// is refused too: then it was not the segmentation.
-pub(crate) fn send_one_by_one(
+pub(crate) fn send_one_by_one<'a>(
     fd: BorrowedFd<'_>,
-    remote: SocketAddr,
-    source: IpAddr,
-    payload: &[u8],
-    segment: usize,
+    path: &Path,
+    datagrams: impl ExactSizeIterator<Item = &'a [u8]>,
     report: &mut SendReport,
 ) {
     let mut message = Message::empty();
-    let mut left = payload.len().div_ceil(segment.max(1)) as u64;
-    for datagram in payload.chunks(segment.max(1)) {
-        let header = message.set(remote, source, None, datagram);
-        // SAFETY: `header` points into `message` and `datagram`, which both stay put and live
-        // until the call returns; the kernel only reads what it points to.
-        let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), header, libc::MSG_DONTWAIT) };
-        report.syscalls += 1;
-        if sent < 0 {
-            let error = std::io::Error::last_os_error();
-            let error = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let mut left = datagrams.len() as u64;
+    for datagram in datagrams {
+        let header = message.set(path, None, datagram);
+        // SAFETY: it points into `message` and `datagram`.
+        if let Err(error) = unsafe { send_message(fd, header, report) } {
             match Failure::of(error, 1) {
                 Failure::Full => report.full += left,
                 Failure::Segmentation | Failure::Refused => report.failed += left,
@@ -112,5 +142,40 @@ pub(crate) fn send_one_by_one(
         report.sends += 1;
         report.datagrams += 1;
         report.bytes += datagram.len() as u64;
+    }
+}
+
+/// Sends the datagrams of one run of frames, gathered by the kernel into one GSO send.
+pub(crate) fn send_frames<F: DerefMut<Target = [u8]>>(
+    fd: BorrowedFd<'_>,
+    send: &Transmit,
+    frames: &[FilledFrame<F>],
+    report: &mut SendReport,
+) {
+    let mut message = Message::empty();
+    let mut pieces = [piece(&[]); MAX_SEGMENTS];
+    let pieces = &mut pieces[..frames.len().min(MAX_SEGMENTS)];
+    for (place, frame) in pieces.iter_mut().zip(frames) {
+        *place = piece(frame.datagram());
+    }
+    let segment = u16::try_from(send.segment)
+        .ok()
+        .filter(|_| frames.len() > 1);
+    let header = message.set_pieces(&send.path, segment, pieces);
+    // SAFETY: it points into `message`, `pieces` and the frames.
+    let sent = unsafe { send_message(fd, header, report) };
+    let count = send.count as u64;
+    match sent.map_err(|error| Failure::of(error, send.count)) {
+        Ok(()) => {
+            report.sends += 1;
+            report.datagrams += count;
+            report.bytes += send.len as u64;
+        }
+        Err(Failure::Full) => report.full += count,
+        Err(Failure::Refused) => report.failed += count,
+        Err(Failure::Segmentation) => {
+            let datagrams = frames.iter().map(FilledFrame::datagram);
+            send_one_by_one(fd, &send.path, datagrams, report);
+        }
     }
 }

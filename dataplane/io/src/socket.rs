@@ -1,11 +1,12 @@
 use crate::backend::{Polled, ReceiveReport, Received, SendReport, socket_for};
 use crate::doorbell::Doorbell;
 use crate::reuseport::{MediaSocket, set_option};
-use crate::single::{Failure, send_one_by_one};
-use ion_engine::transmit::{Transmit, TransmitBatch};
+use crate::single::{Failure, send_frames, send_one_by_one};
+use crate::xdp::Frame;
+use ion_engine::transmit::{Payload, Transmit, TransmitBatch};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
@@ -16,8 +17,23 @@ const BUFFER: usize = 2_048;
 /// Media addresses at most (`ion_tables::attach::MAX_SOCKETS`).
 const MAX_SOCKETS: usize = ion_tables::attach::MAX_SOCKETS;
 
+/// Other file descriptors that may be waited for.
+pub(crate) const MAX_OTHERS: usize = 16;
+/// File descriptors waited for, the doorbell among them.
+const FDS: usize = 1 + MAX_SOCKETS + MAX_OTHERS;
+
+/// What waiting found.
+#[derive(Default)]
+struct Ready {
+    doorbell: bool,
+    /// A bit for each socket that has something.
+    sockets: u32,
+    /// Another one has failed.
+    failed: bool,
+}
+
 /// One socket with its receive memory.
-struct Port {
+pub(crate) struct Port {
     state: UdpSocketState,
     memory: Box<[u8]>,
     meta: [RecvMeta; BATCH_SIZE],
@@ -34,10 +50,16 @@ pub struct Sockets {
 
 impl Sockets {
     pub(crate) fn open(sockets: Vec<MediaSocket>, doorbell: Arc<Doorbell>) -> io::Result<Self> {
+        let ports = Self::prepare(&sockets)?;
+        Ok(Self::assemble(sockets, ports, doorbell))
+    }
+
+    /// Everything about opening that can fail.
+    pub(crate) fn prepare(sockets: &[MediaSocket]) -> io::Result<Vec<Port>> {
         if sockets.len() > MAX_SOCKETS {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let ports = sockets
+        sockets
             .iter()
             .map(|socket| {
                 let state = UdpSocketState::new((&socket.as_fd()).into())?;
@@ -49,56 +71,96 @@ impl Sockets {
                     filled: 0,
                 })
             })
-            .collect::<io::Result<_>>()?;
-        Ok(Self {
+            .collect()
+    }
+
+    /// With what [`prepare`](Self::prepare) made of these sockets.
+    pub(crate) fn assemble(
+        sockets: Vec<MediaSocket>,
+        ports: Vec<Port>,
+        doorbell: Arc<Doorbell>,
+    ) -> Self {
+        Self {
             sockets,
             ports,
             doorbell,
-        })
+        }
     }
 
     /// See [`Backend::poll`](crate::Backend::poll).
     pub(crate) fn poll(&mut self, timeout: Option<Duration>) -> io::Result<Polled> {
+        let (polled, _) = self.poll_with(timeout, std::iter::empty())?;
+        Ok(polled)
+    }
+
+    /// The same, and also waits for these, [`MAX_OTHERS`] at most. Also says whether one of
+    /// them has failed.
+    pub(crate) fn poll_with<'f>(
+        &mut self,
+        timeout: Option<Duration>,
+        others: impl Iterator<Item = BorrowedFd<'f>>,
+    ) -> io::Result<(Polled, bool)> {
         let mut polled = Polled {
             rung: false,
             syscalls: 1,
         };
-        let (doorbell, readable) = self.wait(timeout)?;
-        if doorbell {
+        let ready = self.wait(timeout, others)?;
+        if ready.doorbell {
             self.doorbell.clear();
             polled.rung = true;
             polled.syscalls += 1;
         }
         for (n, port) in self.ports.iter_mut().enumerate() {
             port.filled = 0;
-            if readable & (1 << n) != 0 {
+            if ready.sockets & (1 << n) != 0 {
                 port.filled = receive(&self.sockets[n], port)?;
                 polled.syscalls += 1;
             }
         }
-        Ok(polled)
+        Ok((polled, ready.failed))
     }
 
-    /// Whether the doorbell rang, and a bit for each socket that has something.
-    fn wait(&self, timeout: Option<Duration>) -> io::Result<(bool, u32)> {
+    fn wait<'f>(
+        &self,
+        timeout: Option<Duration>,
+        others: impl Iterator<Item = BorrowedFd<'f>>,
+    ) -> io::Result<Ready> {
         let doorbell = PollFd::new(&*self.doorbell, PollFlags::IN);
-        let mut fds: [PollFd<'_>; MAX_SOCKETS + 1] = std::array::from_fn(|_| doorbell.clone());
-        for (fd, socket) in fds[1..].iter_mut().zip(&self.sockets) {
-            *fd = PollFd::new(socket, PollFlags::IN);
+        let mut fds: [PollFd<'_>; FDS] = std::array::from_fn(|_| doorbell.clone());
+        let mut used = 1;
+        for socket in &self.sockets {
+            fds[used] = PollFd::new(socket, PollFlags::IN);
+            used += 1;
         }
-        let used = &mut fds[..=self.sockets.len()];
+        for fd in others.take(MAX_OTHERS) {
+            fds[used] = PollFd::from_borrowed_fd(fd, PollFlags::IN);
+            used += 1;
+        }
+        let used = &mut fds[..used];
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         match poll(used, timeout.as_ref()) {
             Ok(_) => {}
-            Err(Errno::INTR) => return Ok((false, 0)),
+            Err(Errno::INTR) => return Ok(Ready::default()),
             Err(error) => return Err(error.into()),
         }
-        let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
-        let mut readable = 0;
-        for (n, fd) in used[1..].iter().enumerate() {
-            readable |= u32::from(ready(fd)) << n;
+        let (sockets, others) = used[1..].split_at(self.sockets.len());
+        let wrong = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        let mut found = Ready {
+            doorbell: !used[0].revents().is_empty(),
+            sockets: 0,
+            failed: others.iter().any(|fd| fd.revents().intersects(wrong)),
+        };
+        for (n, fd) in sockets.iter().enumerate() {
+            found.sockets |= u32::from(!fd.revents().is_empty()) << n;
         }
-        Ok((ready(&used[0]), readable))
+        Ok(found)
+    }
+
+    /// Gives up what the last batch held, without looking for more.
+    pub(crate) fn skip(&mut self) {
+        for port in &mut self.ports {
+            port.filled = 0;
+        }
     }
 
     /// See [`Backend::split`](crate::Backend::split).
@@ -174,8 +236,13 @@ pub struct SocketSender<'a> {
     ports: &'a [Port],
 }
 
-impl SocketSender<'_> {
-    pub(crate) fn send(&mut self, batch: &TransmitBatch) -> SendReport {
+impl<'a> SocketSender<'a> {
+    /// The sockets.
+    pub(crate) fn media(&self) -> &'a [MediaSocket] {
+        self.sockets
+    }
+
+    pub(crate) fn send(&mut self, batch: &TransmitBatch<Frame>) -> SendReport {
         let mut report = SendReport::default();
         for send in batch.sends() {
             self.send_one(batch, send, &mut report);
@@ -183,14 +250,17 @@ impl SocketSender<'_> {
         report
     }
 
-    fn send_one(&self, batch: &TransmitBatch, send: &Transmit, report: &mut SendReport) {
+    fn send_one(&self, batch: &TransmitBatch<Frame>, send: &Transmit, report: &mut SendReport) {
         let path = &send.path;
         let Some(socket) = socket_for(self.sockets, path.remote, path.local) else {
             report.failed += send.count as u64;
             return;
         };
-        let bytes = batch.bytes(send);
         let fd = self.sockets[socket].as_fd();
+        let bytes = match batch.payload(send) {
+            Payload::Contiguous(bytes) => bytes,
+            Payload::Framed(frames) => return send_frames(fd, send, frames, report),
+        };
         let transmit = quinn_udp::Transmit {
             destination: path.remote,
             ecn: None,
@@ -210,7 +280,7 @@ impl SocketSender<'_> {
             Failure::Full => report.full += send.count as u64,
             Failure::Refused => report.failed += send.count as u64,
             Failure::Segmentation => {
-                send_one_by_one(fd, path.remote, path.local, bytes, send.segment, report);
+                send_one_by_one(fd, path, bytes.chunks(send.segment.max(1)), report);
             }
         }
     }

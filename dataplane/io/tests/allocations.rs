@@ -2,6 +2,7 @@
 
 use ion_engine::{Path, TransmitBatch};
 use ion_io::uring::UringConfig;
+use ion_io::xdp::Frame;
 use ion_io::{Backend, Doorbell, IoMode, MediaPort};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -34,7 +35,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 /// One turn: takes what is there and sends it back.
-fn turn(backend: &mut Backend, batch: &mut TransmitBatch) -> u64 {
+fn turn(backend: &mut Backend, batch: &mut TransmitBatch<Frame>) -> u64 {
     backend.poll(Some(Duration::from_secs(10))).unwrap();
     let (arrivals, mut sender) = backend.split();
     let report = arrivals.for_each(|received| {
@@ -63,7 +64,7 @@ fn receiving_and_sending_do_not_allocate() {
             ..UringConfig::default()
         };
         let (mut backend, _) = Backend::open(mode, &config, sockets, doorbell).unwrap();
-        let mut batch = TransmitBatch::new(1 << 18, 64);
+        let mut batch = backend.batch(1 << 18, 64);
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut allocated = None;
         for round in 0..20 {

@@ -4,7 +4,7 @@
     reason = "patterns of bytes, and constants of the kernel's interface"
 )]
 
-use ion_engine::{Path, TransmitBatch};
+use ion_engine::Path;
 use ion_io::uring::UringConfig;
 use ion_io::{Backend, Doorbell, IoMode, MediaPort, SendReport};
 use rustix::fd::{AsFd, AsRawFd};
@@ -78,13 +78,13 @@ fn receive(backend: &mut Backend, count: usize) -> (Vec<Owned>, u64) {
 }
 
 fn send(backend: &mut Backend, packets: &[(Path, Vec<u8>)]) -> SendReport {
-    let mut batch = TransmitBatch::new(1 << 20, 1_000);
+    let mut batch = backend.batch(1 << 20, 1_000);
     for (path, bytes) in packets {
         batch.space(bytes.len()).unwrap()[..bytes.len()].copy_from_slice(bytes);
         batch.commit(path, bytes.len());
     }
     let (_, mut sender) = backend.split();
-    sender.send(&batch).unwrap()
+    sender.send(&mut batch).unwrap()
 }
 
 fn echo_packets(got: &[Owned]) -> Vec<(Path, Vec<u8>)> {

@@ -65,6 +65,7 @@ impl Outbox {
 
 impl Output for Outbox {
     type Message = PeerMessage;
+    type Frame = Box<[u8]>;
 
     fn batch(&mut self) -> &mut TransmitBatch {
         &mut self.batch
@@ -77,8 +78,7 @@ impl Output for Outbox {
                 continue;
             }
             self.sends.push(send.count);
-            let bytes = self.batch.bytes(send);
-            for datagram in bytes.chunks(send.segment.max(1)) {
+            for datagram in self.batch.datagrams(send) {
                 self.sent.push((send.path.remote, datagram.to_vec()));
             }
         }

@@ -4,9 +4,10 @@ use crate::backend::{SendReport, socket_for};
 use crate::buffers::BufferRing;
 use crate::reuseport::MediaSocket;
 use crate::single::{Failure, Message, send_one_by_one};
+use crate::xdp::Frame;
 use io_uring::types::Fixed;
 use io_uring::{IoUring, opcode};
-use ion_engine::transmit::{Transmit, TransmitBatch};
+use ion_engine::transmit::{Payload, Transmit, TransmitBatch};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::io;
@@ -27,7 +28,7 @@ pub struct UringSender<'a> {
 }
 
 impl UringSender<'_> {
-    pub(crate) fn send(&mut self, batch: &TransmitBatch) -> io::Result<SendReport> {
+    pub(crate) fn send(&mut self, batch: &TransmitBatch<Frame>) -> io::Result<SendReport> {
         let mut report = SendReport::default();
         for sends in batch.sends().chunks(self.slots.len()) {
             let submitted = self.queue(batch, sends);
@@ -40,7 +41,7 @@ impl UringSender<'_> {
     }
 
     /// Queues a request for each send; `slots[n]` belongs to `sends[n]`.
-    fn queue(&mut self, batch: &TransmitBatch, sends: &[Transmit]) -> usize {
+    fn queue(&mut self, batch: &TransmitBatch<Frame>, sends: &[Transmit]) -> usize {
         let mut queue = self.ring.submission();
         let mut submitted = 0;
         for (number, (slot, send)) in self.slots.iter_mut().zip(sends).enumerate() {
@@ -52,8 +53,11 @@ impl UringSender<'_> {
             let segment = (send.count > 1)
                 .then_some(send.segment)
                 .and_then(|segment| u16::try_from(segment).ok());
-            let bytes = batch.bytes(send);
-            let header = slot.message.set(path.remote, path.local, segment, bytes);
+            // The frames of a framed batch are made for a ring of another kind.
+            let Payload::Contiguous(bytes) = batch.payload(send) else {
+                continue;
+            };
+            let header = slot.message.set(path, segment, bytes);
             let request = opcode::SendMsg::new(Fixed(u32::try_from(socket).unwrap_or(0)), header)
                 .flags(libc::MSG_DONTWAIT.cast_unsigned())
                 .build()
@@ -91,7 +95,7 @@ impl UringSender<'_> {
     fn account(
         &self,
         number: usize,
-        batch: &TransmitBatch,
+        batch: &TransmitBatch<Frame>,
         send: &Transmit,
         report: &mut SendReport,
     ) {
@@ -111,9 +115,11 @@ impl UringSender<'_> {
                     report.failed += send.count as u64;
                     return;
                 };
+                let Payload::Contiguous(bytes) = batch.payload(send) else {
+                    return;
+                };
                 let fd = self.sockets[socket].as_fd();
-                let bytes = batch.bytes(send);
-                send_one_by_one(fd, path.remote, path.local, bytes, send.segment, report);
+                send_one_by_one(fd, path, bytes.chunks(send.segment.max(1)), report);
             }
         }
     }
