@@ -125,6 +125,18 @@ fn processes(settings: &Settings, flags: &Flags) -> Result<(Process, Process), S
     }
     dataplane.arg("--workers", settings.workers.to_string());
     dataplane.arg("--io", settings.io.as_str());
+    let bypass = &settings.bypass;
+    let details = [
+        ("--interface", settings.interface.clone()),
+        ("--xdp-mode", bypass.xdp_mode.clone()),
+        ("--xdp-copy", bypass.xdp_copy.clone()),
+        ("--busy-poll", bypass.busy_poll.map(|us| us.to_string())),
+    ];
+    for (flag, value) in details {
+        if let Some(value) = value {
+            dataplane.arg(flag, value);
+        }
+    }
     dataplane.arg("--state-dir", settings.state_dir.display().to_string());
     dataplane.env("ION_LOG", &settings.log);
     dataplane.env("ION_LOG_FORMAT", settings.log_format.as_str());

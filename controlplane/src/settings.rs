@@ -35,10 +35,12 @@ pub const DEV_KEY: (&str, &str) = ("devkey", "secret");
 /// How the dataplane does its input and output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Io {
-    /// io_uring where the kernel lets us, else sockets.
+    /// AF_XDP where an interface is named, else io_uring, else sockets.
     Auto,
     /// io_uring; falls back with a log line.
     Uring,
+    /// AF_XDP; falls back with a log line.
+    Xdp,
     /// Plain sockets.
     Socket,
 }
@@ -49,9 +51,21 @@ impl Io {
         match self {
             Self::Auto => "auto",
             Self::Uring => "uring",
+            Self::Xdp => "xdp",
             Self::Socket => "socket",
         }
     }
+}
+
+/// Details of AF_XDP, as `ion-dataplane` takes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bypass {
+    /// Where the XDP program runs: `auto`, `native` or `generic`.
+    pub xdp_mode: Option<String>,
+    /// How frames get to the device: `auto`, `copy` or `zero-copy`.
+    pub xdp_copy: Option<String>,
+    /// Busy polling, microseconds.
+    pub busy_poll: Option<u16>,
 }
 
 /// How log lines look.
@@ -88,6 +102,10 @@ pub struct Settings {
     pub workers: usize,
     /// How the dataplane does its input and output.
     pub io: Io,
+    /// Interface that packets bypass the kernel's stack at.
+    pub interface: Option<String>,
+    /// How they do; each has a default.
+    pub bypass: Bypass,
     /// API keys and secrets. Never empty.
     pub keys: Keys,
     /// Folder for the socket between the processes and the store.

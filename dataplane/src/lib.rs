@@ -17,10 +17,14 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+/// The eBPF programs, and the interface that packets bypass the stack at.
+pub mod bypass;
 /// The dataplane's time.
 pub mod clock;
 /// How the process speaks and fails.
 pub mod diagnostics;
+/// The flow map, as a worker's transports say.
+mod flows;
 /// Flags.
 pub mod options;
 /// Rings between workers.

@@ -1,6 +1,8 @@
 use clap::{Parser, ValueEnum};
+use ion_ebpf::XdpMode;
 use ion_engine::EngineConfig;
 use ion_io::IoMode;
+use ion_io::xdp::CopyMode;
 use ion_tables::Capacities;
 use ion_tables::layout::{MAX_CAPACITY, MAX_WORKERS};
 use std::net::SocketAddr;
@@ -33,6 +35,32 @@ pub struct Options {
     /// How packets go in and out.
     #[arg(long, env = "ION_IO", value_enum, default_value_t = Io::Auto)]
     pub io: Io,
+
+    /// Network interface to bypass the kernel's stack at, with AF_XDP and an XDP program (`--io auto` or `xdp`).
+    #[arg(long, env = "ION_INTERFACE", value_name = "NAME")]
+    pub interface: Option<String>,
+
+    /// Where the XDP program runs: native is in the driver, generic behind it.
+    #[arg(
+        long,
+        env = "ION_XDP_MODE",
+        value_name = "auto|native|generic",
+        default_value = "auto"
+    )]
+    pub xdp_mode: XdpMode,
+
+    /// How AF_XDP's frames get to the device: without a copy where the driver can, or always so, or never.
+    #[arg(long, env = "ION_XDP_COPY", value_enum, default_value_t = XdpCopy::Auto)]
+    pub xdp_copy: XdpCopy,
+
+    /// Let workers poll the interface for so many microseconds, in place of interrupts (AF_XDP only).
+    #[arg(
+        long,
+        env = "ION_BUSY_POLL",
+        value_name = "MICROSECONDS",
+        value_parser = clap::value_parser!(u16).range(1..=1_000)
+    )]
+    pub busy_poll: Option<u16>,
 
     /// Folder of the socket that the control plane attaches to.
     #[arg(
@@ -88,20 +116,43 @@ fn rows() -> clap::builder::RangedI64ValueParser<u32> {
 /// Values of `--io`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Io {
-    /// io_uring where the kernel allows it, else plain sockets.
+    /// What is cheapest here: AF_XDP where an interface is named, else io_uring, else plain sockets.
     Auto,
-    /// The same; asked for by name.
+    /// io_uring where the kernel allows it, else plain sockets.
     Uring,
+    /// AF_XDP on the interface, else as `uring`.
+    Xdp,
     /// Plain sockets.
     Socket,
 }
 
 impl Io {
-    /// The backend to try first.
+    /// What is used without AF_XDP, or beside it.
     pub fn mode(self) -> IoMode {
         match self {
-            Self::Auto | Self::Uring => IoMode::Uring,
+            Self::Auto | Self::Uring | Self::Xdp => IoMode::Uring,
             Self::Socket => IoMode::Socket,
+        }
+    }
+}
+
+/// Values of `--xdp-copy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum XdpCopy {
+    /// Zero-copy where the driver can, else copies.
+    Auto,
+    /// The kernel copies.
+    Copy,
+    /// Zero-copy, or no AF_XDP.
+    ZeroCopy,
+}
+
+impl From<XdpCopy> for CopyMode {
+    fn from(copy: XdpCopy) -> Self {
+        match copy {
+            XdpCopy::Auto => Self::Auto,
+            XdpCopy::Copy => Self::Copy,
+            XdpCopy::ZeroCopy => Self::ZeroCopy,
         }
     }
 }
@@ -159,7 +210,12 @@ mod tests {
             (["--workers", "0"], ["--workers", "1..=64"]),
             (["--workers", "65"], ["--workers", "1..=64"]),
             (["--media", "7882"], ["--media", "7882"]),
-            (["--io", "xdp"], ["--io", "auto, uring, socket"]),
+            (["--io", "ring"], ["--io", "auto, uring, xdp, socket"]),
+            (
+                ["--xdp-mode", "fast"],
+                ["--xdp-mode", "auto, native, generic"],
+            ),
+            (["--busy-poll", "0"], ["--busy-poll", "1..=1000"]),
             (["--max-tracks", "0"], ["--max-tracks", "1..="]),
         ] {
             let message = parse(&arguments).unwrap_err();

@@ -1,3 +1,4 @@
+use crate::bypass::Bypass;
 use crate::clock::{Clock, unix_us};
 use crate::diagnostics::Failure;
 use crate::options::Options;
@@ -58,10 +59,45 @@ pub fn run(options: &Options) -> Result<(), Failure> {
              raise `ulimit -l`, or LimitMEMLOCK= of the unit"
         );
     }
-    let mut crew = Crew::start(&shared, std::mem::take(&mut media.workers), &plan)?;
-    let outcome = supervise(&listener, &signals, &shared, &media.control);
+    let mut bypass = Bypass::open(options, &media);
+    let parts = equip(options, std::mem::take(&mut media.workers), bypass.as_ref())?;
+    let mut crew = Crew::start(&shared, parts, &plan)?;
+    let outcome = supervise(&listener, &signals, &shared, &media.control, &mut bypass);
     let stopped = crew.stop(&shared);
     outcome.and(stopped)
+}
+
+/// What each worker starts with.
+fn equip(
+    options: &Options,
+    sockets: Vec<Vec<MediaSocket>>,
+    bypass: Option<&Bypass>,
+) -> Result<Vec<Parts>, Failure> {
+    let workers = sockets.len();
+    let queues = bypass.map_or_else(
+        || vec![None; workers],
+        |bypass| bypass.plan(options, workers),
+    );
+    let mut all = Vec::with_capacity(workers);
+    let ends = peers::mesh(workers);
+    for (worker, ((sockets, xdp), (inboxes, outboxes))) in
+        sockets.into_iter().zip(queues).zip(ends).enumerate()
+    {
+        let flows = bypass.map(Bypass::flows).transpose();
+        let flows = flows.map_err(|error| Failure::Os {
+            what: "sharing the flow map",
+            source: io::Error::other(error),
+        })?;
+        all.push(Parts {
+            worker,
+            sockets,
+            inboxes,
+            outboxes,
+            xdp,
+            flows,
+        });
+    }
+    Ok(all)
 }
 
 fn print_affinity(plan: &[usize]) -> Result<(), Failure> {
@@ -157,6 +193,7 @@ fn supervise(
     signals: &Signals,
     shared: &Shared,
     control: &[MediaSocket],
+    bypass: &mut Option<Bypass>,
 ) -> Result<(), Failure> {
     let offer = Offer {
         tables: &shared.tables,
@@ -167,6 +204,9 @@ fn supervise(
     let mut link: Option<ControlLink> = None;
     loop {
         shared.tables.header().dataplane().at_unix_us.set(unix_us());
+        if let Some(bypass) = bypass {
+            bypass.tend(shared.tables.header().bypass());
+        }
         let mut fds = vec![
             PollFd::new(signals, PollFlags::IN),
             PollFd::from_borrowed_fd(listener.fd(), PollFlags::IN),
@@ -214,26 +254,16 @@ struct Crew {
 }
 
 impl Crew {
-    fn start(
-        shared: &Arc<Shared>,
-        sockets: Vec<Vec<MediaSocket>>,
-        plan: &[usize],
-    ) -> Result<Self, Failure> {
-        let workers = sockets.len();
+    fn start(shared: &Arc<Shared>, parts: Vec<Parts>, plan: &[usize]) -> Result<Self, Failure> {
+        let workers = parts.len();
         let (ready, started) = sync_channel(workers);
         let (end, ended) = sync_channel(workers);
         let mut crew = Self {
             threads: Vec::with_capacity(workers),
             ended,
         };
-        let ends = peers::mesh(workers);
-        for (worker, (sockets, (inboxes, outboxes))) in sockets.into_iter().zip(ends).enumerate() {
-            let parts = Parts {
-                worker,
-                sockets,
-                inboxes,
-                outboxes,
-            };
+        for parts in parts {
+            let worker = parts.worker;
             let core = plan.get(worker).copied();
             let (shared, ready, end) = (Arc::clone(shared), ready.clone(), end.clone());
             let thread = std::thread::Builder::new()
@@ -253,13 +283,13 @@ impl Crew {
         shared: &Shared,
         started: &Receiver<io::Result<Start>>,
     ) -> Result<(), Failure> {
-        let mut backend = "";
-        let mut fallback = None;
+        // Workers mostly say the same: each thing is said once.
+        let (mut backends, mut reasons) = (Vec::new(), Vec::new());
         for start in started {
             match start {
                 Ok(start) => {
-                    backend = start.backend;
-                    fallback = fallback.or(start.fallback);
+                    backends.push(start.backend);
+                    reasons.extend(start.reasons);
                 }
                 Err(source) => {
                     let _ = self.stop(shared);
@@ -267,10 +297,18 @@ impl Crew {
                 }
             }
         }
-        if let Some(reason) = fallback {
+        for list in [&mut backends, &mut reasons] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        for reason in reasons {
             warn!("{reason}");
         }
-        info!(workers = self.threads.len(), io = backend, "forwarding");
+        info!(
+            workers = self.threads.len(),
+            io = backends.join("; "),
+            "forwarding"
+        );
         Ok(())
     }
 
@@ -297,8 +335,8 @@ impl Crew {
 
 /// How a worker started.
 struct Start {
-    backend: &'static str,
-    fallback: Option<String>,
+    backend: String,
+    reasons: Vec<String>,
 }
 
 /// A worker's thread, from its first instruction to its last.
@@ -314,10 +352,10 @@ fn work(
         warn!(worker = number, "not pinned to a core: {error}");
     }
     match Worker::new(shared, parts) {
-        Ok((mut worker, fallback)) => {
+        Ok((mut worker, reasons)) => {
             let _ = ready.send(Ok(Start {
                 backend: worker.backend(),
-                fallback: fallback.map(|fallback| fallback.to_string()),
+                reasons,
             }));
             drop(ready);
             if let Err(error) = worker.run() {

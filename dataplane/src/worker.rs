@@ -1,8 +1,11 @@
 use crate::clock::Clock;
+use crate::flows::FlowTable;
 use crate::peers::{Inboxes, Outboxes};
+use ion_ebpf::Flows;
 use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, TransmitBatch};
 use ion_io::uring::UringConfig;
 use ion_io::xdp::Frame;
+use ion_io::xdp::{RingState, XdpConfig};
 use ion_io::{Backend, Doorbell, Fallback, IoMode, MediaSocket, ReceiveReport, SendReport, Sender};
 use ion_tables::{DropReason, EventReader, Tables, WorkerTables};
 use std::io;
@@ -43,6 +46,10 @@ pub struct Parts {
     pub inboxes: Inboxes,
     /// To the others.
     pub outboxes: Outboxes,
+    /// Its queues of the interface, if it has any.
+    pub xdp: Option<XdpConfig>,
+    /// The flow map, where eBPF steers.
+    pub flows: Option<Flows>,
 }
 
 /// One forwarding thread.
@@ -54,24 +61,30 @@ pub struct Worker {
     batch: TransmitBatch<Frame>,
     inboxes: Inboxes,
     outboxes: Outboxes,
+    flows: Option<FlowTable>,
+    /// What was last said of the rings.
+    rings: RingState,
     /// Sees whether the engine has written events.
     events: EventReader,
     now: Micros,
 }
 
 impl Worker {
-    /// Makes a worker. Call it on the thread that will run it.
+    /// Makes a worker. Call it on the thread that will run it. With it come reasons why it
+    /// does not use what was asked for.
     ///
     /// # Errors
     /// When no backend can be opened.
-    pub fn new(shared: Arc<Shared>, parts: Parts) -> io::Result<(Self, Option<Fallback>)> {
+    pub fn new(shared: Arc<Shared>, parts: Parts) -> io::Result<(Self, Vec<String>)> {
         let uring = UringConfig::default();
         let doorbell = Arc::clone(&shared.doorbells[parts.worker]);
-        let (mut backend, fallback) = Backend::open(shared.mode, &uring, parts.sockets, doorbell)?;
+        let (mut backend, reasons) =
+            open_backend(shared.mode, &uring, parts.xdp, parts.sockets, doorbell)?;
         let role = || WorkerTables::new(Arc::clone(&shared.tables), parts.worker);
         let config = EngineConfig {
             packets: shared.packets,
             ntp_zero: shared.clock.zero_ntp(),
+            watch_transports: parts.flows.is_some(),
             ..EngineConfig::default()
         };
         let tables = role();
@@ -82,16 +95,23 @@ impl Worker {
             batch: backend.batch(BATCH_BYTES, uring.sends),
             inboxes: parts.inboxes,
             outboxes: parts.outboxes,
+            flows: parts.flows.map(|map| FlowTable::new(map, parts.worker)),
+            rings: RingState::Running,
             tables,
             backend,
             shared,
         };
-        Ok((worker, fallback))
+        Ok((worker, reasons))
     }
 
-    /// The backend's name in logs.
-    pub fn backend(&self) -> &'static str {
-        self.backend.name()
+    /// The backend, for the log.
+    pub fn backend(&self) -> String {
+        let name = self.backend.name();
+        let details = self
+            .backend
+            .xdp()
+            .map(|xdp| format!(", {}", xdp.describe()));
+        format!("{name}{}", details.unwrap_or_default())
     }
 
     /// Forwards until asked to stop.
@@ -112,7 +132,7 @@ impl Worker {
         self.tables.commands().wake();
         let now = self.shared.clock.now();
         self.now = now;
-        self.engine.configure(now);
+        self.configure(now);
 
         let engine = &mut self.engine;
         let (arrivals, sender) = self.backend.split();
@@ -137,8 +157,19 @@ impl Worker {
             return Err(error);
         }
         let rung = self.wake_others();
+        self.tell_of_rings();
         self.count(&received, &sent, polled.syscalls + rung);
         Ok(())
+    }
+
+    /// Takes in what the control plane announced, and steers packets by it.
+    fn configure(&mut self, now: Micros) {
+        self.engine.configure(now);
+        if let Some(flows) = &mut self.flows {
+            while let Some(row) = self.engine.changed_transport() {
+                flows.update(&self.tables, row);
+            }
+        }
     }
 
     /// How long the worker may sleep. From here on, whoever gives it work rings its doorbell.
@@ -187,7 +218,54 @@ impl Worker {
         counters.bytes_sent.add(sent.bytes);
         counters.drop_packets(DropReason::TransmitFull, sent.full);
         counters.drop_packets(DropReason::SendFailed, sent.failed);
+        if let Some(xdp) = self.backend.xdp() {
+            counters.ring_received.add(received.ring);
+            counters.ring_sent.add(sent.ring);
+            counters.ring_kicks.add(sent.kicks);
+            counters.ring_full.add(sent.ring_full);
+            let frames = xdp.frames();
+            counters.ring_frames.set(frames.outstanding() as u64);
+            counters.ring_state.set(match xdp.state() {
+                RingState::Running => 1,
+                RingState::LinkDown => 2,
+                RingState::Lost => 3,
+            });
+        }
     }
+
+    /// Says once when the rings are lost, or back.
+    fn tell_of_rings(&mut self) {
+        let Some(state) = self.backend.xdp().map(ion_io::xdp::Xdp::state) else {
+            return;
+        };
+        if state != self.rings {
+            self.rings = state;
+            tracing::warn!(worker = self.tables.worker(), "{state}");
+        }
+    }
+}
+
+/// AF_XDP where there are queues for it, else what the mode says.
+fn open_backend(
+    mode: IoMode,
+    uring: &UringConfig,
+    xdp: Option<XdpConfig>,
+    mut sockets: Vec<MediaSocket>,
+    mut doorbell: Arc<Doorbell>,
+) -> io::Result<(Backend, Vec<String>)> {
+    let mut reasons = Vec::new();
+    if let Some(config) = xdp {
+        match Backend::open_xdp(config, sockets, doorbell) {
+            Ok(backend) => return Ok((backend, reasons)),
+            Err(refused) => {
+                reasons.push(format!("no AF_XDP: {}", refused.error));
+                (sockets, doorbell) = (refused.sockets, refused.doorbell);
+            }
+        }
+    }
+    let (backend, fallback) = Backend::open(mode, uring, sockets, doorbell)?;
+    reasons.extend(fallback.as_ref().map(Fallback::to_string));
+    Ok((backend, reasons))
 }
 
 /// Where one batch's results go.

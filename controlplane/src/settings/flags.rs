@@ -31,9 +31,21 @@ pub struct Flags {
     /// Pinned forwarding threads [default: cores, less one where there are more than two]
     #[arg(long, value_name = "N")]
     pub workers: Option<String>,
-    /// Packet input and output: auto, uring or socket [default: auto]
+    /// Packet input and output: auto, uring, xdp or socket [default: auto]
     #[arg(long, value_name = "IO")]
     pub io: Option<String>,
+    /// Network interface at which media bypasses the kernel's stack
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+    /// Where the XDP program runs: auto, native or generic [default: auto]
+    #[arg(long, value_name = "MODE")]
+    pub xdp_mode: Option<String>,
+    /// How AF_XDP's frames get to the device: auto, copy or zero-copy [default: auto]
+    #[arg(long, value_name = "HOW")]
+    pub xdp_copy: Option<String>,
+    /// Let workers poll the interface for so many microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    pub busy_poll: Option<String>,
     /// API keys as "key: secret"; other users of the machine can see this, so prefer ION_KEYS
     #[arg(long, value_name = "KEY: SECRET")]
     pub keys: Vec<String>,
@@ -75,6 +87,10 @@ impl Flags {
             ("public_ip", self.public_ip.clone()),
             ("workers", one(&self.workers)),
             ("io", one(&self.io)),
+            ("interface", one(&self.interface)),
+            ("xdp_mode", one(&self.xdp_mode)),
+            ("xdp_copy", one(&self.xdp_copy)),
+            ("busy_poll", one(&self.busy_poll)),
             ("keys", self.keys.clone()),
             ("state_dir", one(&self.state_dir)),
             ("log", one(&self.log)),

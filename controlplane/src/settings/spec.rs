@@ -10,7 +10,7 @@ use ion_api::ratelimit::Quota;
 use ion_api::token::Keys;
 use tracing_subscriber::EnvFilter;
 
-use super::{DEV_KEY, Io, LogFormat, NO_KEYS, Settings, SettingsError};
+use super::{Bypass, DEV_KEY, Io, LogFormat, NO_KEYS, Settings, SettingsError};
 
 /// Port of the HTTP server.
 const HTTP_PORT: u16 = 7880;
@@ -67,6 +67,8 @@ pub(super) struct Draft {
     public_ip: Option<Vec<IpAddr>>,
     workers: Option<usize>,
     io: Option<Io>,
+    interface: Option<String>,
+    bypass: Bypass,
     keys: Option<Keys>,
     state_dir: Option<PathBuf>,
     log: Option<String>,
@@ -103,6 +105,8 @@ impl Draft {
             public_ip: self.public_ip.unwrap_or_default(),
             workers: self.workers.unwrap_or_else(default_workers),
             io: self.io.unwrap_or(Io::Auto),
+            interface: self.interface,
+            bypass: self.bypass,
             keys,
             state_dir: self.state_dir.unwrap_or_else(|| PathBuf::from("./var")),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
@@ -181,9 +185,26 @@ fn keys(items: &[String]) -> Option<Keys> {
 }
 
 fn io(items: &[String]) -> Option<Io> {
-    [Io::Auto, Io::Uring, Io::Socket]
+    [Io::Auto, Io::Uring, Io::Xdp, Io::Socket]
         .into_iter()
         .find(|io| io.as_str() == items[0])
+}
+
+/// One of some words.
+fn word(items: &[String], words: &[&str]) -> Option<String> {
+    let word = items.first()?;
+    words.contains(&word.as_str()).then(|| word.clone())
+}
+
+/// As the kernel takes them (netdevice(7)): 15 bytes, neither slash nor space.
+fn interface(items: &[String]) -> Option<String> {
+    let name = items.first()?;
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/';
+    ((1..=15).contains(&name.len()) && name.chars().all(plain)).then(|| name.clone())
+}
+
+fn busy_poll(items: &[String]) -> Option<u16> {
+    parse(items).filter(|us| (1..=1_000).contains(us))
 }
 
 fn log_format(items: &[String]) -> Option<LogFormat> {
@@ -212,7 +233,7 @@ fn flag(items: &[String]) -> Option<bool> {
 }
 
 /// All settings, in the order of the default file.
-pub(super) const SPECS: [Spec; 13] = [
+pub(super) const SPECS: [Spec; 17] = [
     Spec {
         key: "http",
         list: false,
@@ -261,10 +282,57 @@ pub(super) const SPECS: [Spec; 13] = [
         key: "io",
         list: false,
         secret: false,
-        expected: "auto, uring or socket",
+        expected: "auto, uring, xdp or socket",
         set: |d, i| put(&mut d.io, io(i)),
-        about: "How packets come and go: \"auto\", \"uring\" (io_uring), \"socket\".",
+        about: "How packets come and go: \"auto\", \"uring\" (io_uring), \"xdp\" (AF_XDP on `interface`), \"socket\".",
         example: "io = \"auto\"",
+    },
+    Spec {
+        key: "interface",
+        list: false,
+        secret: false,
+        expected: "the name of a network interface, such as eth0",
+        set: |d, i| put(&mut d.interface, interface(i)),
+        about: "Network interface at which media bypasses the kernel's stack: an XDP program polices and steers\n\
+                what comes, AF_XDP carries it. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. Without it: sockets.",
+        example: "interface = \"eth0\"",
+    },
+    Spec {
+        key: "xdp_mode",
+        list: false,
+        secret: false,
+        expected: "auto, native or generic",
+        set: |d, i| {
+            put(
+                &mut d.bypass.xdp_mode,
+                word(i, &["auto", "native", "generic"]),
+            )
+        },
+        about: "Where the XDP program runs: \"native\" is in the driver, \"generic\" behind it.",
+        example: "xdp_mode = \"auto\"",
+    },
+    Spec {
+        key: "xdp_copy",
+        list: false,
+        secret: false,
+        expected: "auto, copy or zero-copy",
+        set: |d, i| {
+            put(
+                &mut d.bypass.xdp_copy,
+                word(i, &["auto", "copy", "zero-copy"]),
+            )
+        },
+        about: "How AF_XDP's frames get to the device: \"zero-copy\" needs a driver that can.",
+        example: "xdp_copy = \"auto\"",
+    },
+    Spec {
+        key: "busy_poll",
+        list: false,
+        secret: false,
+        expected: "microseconds, 1 to 1000",
+        set: |d, i| put(&mut d.bypass.busy_poll, busy_poll(i)),
+        about: "Let workers poll the interface for so many microseconds, in place of interrupts.",
+        example: "busy_poll = 50",
     },
     Spec {
         key: "state_dir",

@@ -121,7 +121,7 @@ fn errors_name_line_key_value_and_what_is_right() {
     );
     assert_eq!(
         error("io = \"xdpp\""),
-        "ion.toml:1: io = \"xdpp\": expected auto, uring or socket"
+        "ion.toml:1: io = \"xdpp\": expected auto, uring, xdp or socket"
     );
     assert_eq!(
         error("http = 7880"),

@@ -96,6 +96,9 @@ impl Engine {
         };
         let live = config.head.live == 1;
         self.set_route(row, live.then_some(&config));
+        if self.config.watch_transports {
+            self.changed_transports.push(row);
+        }
         let own = live && config.worker == self.worker;
         let before = self.transports[row as usize].as_ref();
         if before.is_none() && !own {

@@ -27,6 +27,8 @@ pub struct EngineConfig {
     pub ntp_zero: u64,
     /// How long packets are kept for retransmission, microseconds.
     pub history_us: u64,
+    /// Whether [`Engine::changed_transport`] is asked after each configuration.
+    pub watch_transports: bool,
 }
 
 impl Default for EngineConfig {
@@ -35,6 +37,7 @@ impl Default for EngineConfig {
             packets: 65_536,
             ntp_zero: 0,
             history_us: 1_000_000,
+            watch_transports: false,
         }
     }
 }
@@ -110,6 +113,8 @@ pub struct Engine {
     pub(crate) trouble_told: Micros,
     /// Rows that were torn when they were read.
     pub(crate) torn: Vec<RowRef>,
+    /// Transport rows that changed, for whoever steers packets by them.
+    pub(crate) changed_transports: Vec<u32>,
     /// The first scan of the tables has been made.
     pub(crate) scanned: bool,
     pub(crate) scratch: Box<Scratch>,
@@ -152,6 +157,7 @@ impl Engine {
             troubles: [0; TROUBLES.len()],
             trouble_told: Micros(0),
             torn: Vec::new(),
+            changed_transports: Vec::new(),
             scanned: false,
             scratch: Box::new(Scratch {
                 rtcp: [0; crate::limits::PACKET_BYTES],
@@ -161,6 +167,12 @@ impl Engine {
             tables,
             config,
         }
+    }
+
+    /// A transport row that was read anew since it was last given here. Ask after each
+    /// [`configure`](Self::configure) until there is none, if the configuration says so.
+    pub fn changed_transport(&mut self) -> Option<u32> {
+        self.changed_transports.pop()
     }
 
     /// One received datagram: SRTP or SRTCP as it came from the socket.

@@ -1,11 +1,12 @@
+use crate::bypass::Bypass;
 use crate::counters::Counter;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// `"ION-TBL\x01"`, little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ION-TBL\x01");
 
-/// The first page of the mapping. All but the heartbeats is written once, before
-/// the memfd is handed to anyone.
+/// The first page of the mapping. All but heartbeats and
+/// [`Bypass`] is written once, before the memfd is handed to anyone.
 #[repr(C, align(128))]
 pub struct Header {
     /// [`MAGIC`], stored last.
@@ -23,6 +24,7 @@ pub struct Header {
     pub(crate) clock_zero_unix_us: AtomicU64,
     pub(crate) dataplane: Heartbeat,
     pub(crate) control: Heartbeat,
+    pub(crate) bypass: Bypass,
 }
 
 /// Sign of life of one process, on a block of its own.
@@ -50,6 +52,11 @@ impl Header {
     /// The dataplane's sign of life.
     pub fn dataplane(&self) -> &Heartbeat {
         &self.dataplane
+    }
+
+    /// What the XDP program does. Written by the dataplane's main thread.
+    pub fn bypass(&self) -> &Bypass {
+        &self.bypass
     }
 
     /// The control plane's sign of life.

@@ -20,6 +20,8 @@
 /// Unix seqpacket handshake that hands over the memfd, doorbells and sockets.
 #[cfg(not(loom))]
 pub mod attach;
+/// What the XDP program does, for those who cannot ask the kernel.
+pub mod bypass;
 /// Row numbers announced by the control plane to one worker.
 pub mod command;
 /// Single-writer counters that anyone may read.
@@ -46,6 +48,7 @@ mod sync;
 /// Fixed-size values that rows are made of.
 pub mod values;
 
+pub use bypass::{Bypass, DropSamples};
 pub use command::{CommandRing, RowKind, RowRef};
 pub use counters::Counter;
 pub use drop_reason::DropReason;
@@ -59,4 +62,4 @@ pub use seqcell::{SeqCell, Torn};
 pub use values::{Address, ExtensionKind, ExtensionMap, Text};
 
 /// Version of the layout and of its meaning; both sides must agree exactly.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;

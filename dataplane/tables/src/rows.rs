@@ -540,8 +540,20 @@ pub struct WorkerCounters {
     pub buffers_total: Counter,
     /// The worker's time of the last loop, microseconds of the dataplane's clock.
     pub heartbeat_us: Counter,
+    /// Datagrams received through AF_XDP rings; part of `packets_received`.
+    pub ring_received: Counter,
+    /// Datagrams sent through AF_XDP rings; part of `packets_sent`.
+    pub ring_sent: Counter,
+    /// System calls that told the kernel of frames in a TX ring.
+    pub ring_kicks: Counter,
+    /// Datagrams dropped because the TX ring was full; part of the drops.
+    pub ring_full: Counter,
+    /// AF_XDP: 0 is not in use, 1 in use, 2 the link is down, 3 lost and not back yet.
+    pub ring_state: Counter,
+    /// Frames of the UMEM that are on their way: arrived and not given back, or being sent.
+    pub ring_frames: Counter,
     /// Zero.
-    pub reserved: Counter,
+    pub reserved: [Counter; 11],
     /// By [`crate::DropReason`].
     pub drops: [Counter; crate::DropReason::SLOTS],
 }
@@ -579,5 +591,5 @@ const _: () = {
     assert!(size_of::<TransportCounters>() == 128);
     assert!(size_of::<EncodingCounters>() == 128);
     assert!(size_of::<SubscriptionCounters>() == 128);
-    assert!(size_of::<WorkerCounters>() == 384);
+    assert!(size_of::<WorkerCounters>() == 512);
 };

@@ -32,7 +32,8 @@ pub mod xdp;
 pub use error::Error;
 pub use flows::Flows;
 pub use ion_ebpf_types::{
-    Endpoint, Flow, FlowKey, MAX_FLOWS, MAX_QUEUES, Rate, Relay, Sample, Settings, Verdict,
+    Endpoint, Flow, FlowKey, MAX_FLOWS, MAX_QUEUES, MAX_WORKERS, Rate, Relay, Sample, Settings,
+    Verdict,
 };
 pub use programs::{Counters, Programs};
 pub use xdp::{Attached, Xdp, XdpMode};
