@@ -219,6 +219,36 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Use of the shared tables.
     pub tables: Vec<TableUsage>,
+    /// The XDP program in front of the interface.
+    pub xdp: XdpStatus,
+}
+
+/// The XDP program in front of the interface.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct XdpStatus {
+    /// `none`, `native` (in the driver) or `generic` (behind it).
+    pub attached: String,
+    /// Frames by what became of them, since the program was loaded; what never happened is left out.
+    pub frames: std::collections::BTreeMap<String, u64>,
+    /// Some of the packets that it dropped last, the newest first.
+    pub dropped: Vec<DroppedPacket>,
+}
+
+/// A packet that the XDP program dropped.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DroppedPacket {
+    /// Why: a key of `frames`.
+    pub verdict: String,
+    /// Where it came from.
+    pub remote: String,
+    /// Where it went.
+    pub local: String,
+    /// Bytes of its UDP payload; 0 where the lengths contradict each other.
+    pub payload_bytes: u16,
+    /// Its first bytes, in hexadecimal.
+    pub payload_start: String,
 }
 
 /// The forwarding process.
@@ -251,6 +281,8 @@ pub struct WorkerStatus {
     pub sent_bps: u64,
     /// Packets dropped, for whatever reason.
     pub dropped_packets: u64,
+    /// Packets sent through AF_XDP; part of those sent.
+    pub ring_sent_packets: u64,
 }
 
 /// How full one shared table is.

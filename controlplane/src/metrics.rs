@@ -4,16 +4,18 @@
 //! packet path knows of metrics. The number of series is fixed by what is compiled in
 //! and by the number of workers, never by what a client does.
 
+/// The dataplane's own counters.
+mod dataplane;
+
 use crate::programmer::table_name;
 use crate::session::EndCause;
 use ion_api::model::Role;
-use ion_tables::{DropReason, EventKind, RowKind, Tables, WorkerCounters};
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use ion_tables::{EventKind, RowKind, Tables};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
-use prometheus_client::registry::{Metric, Registry, Unit};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One label.
@@ -233,7 +235,7 @@ impl Metrics {
         self.add_sessions(&mut registry);
         self.add_datagrams(&mut registry);
         self.add_resources(&mut registry);
-        registry.register_collector(Box::new(Workers(Arc::clone(&self.tables))));
+        registry.register_collector(Box::new(dataplane::Dataplane(Arc::clone(&self.tables))));
         registry
     }
 
@@ -365,117 +367,4 @@ fn event_label(kind: EventKind) -> KindLabel {
 
 fn is_handshake_failure(cause: &str) -> bool {
     cause == "ice_timeout" || (cause.starts_with("dtls_") && cause != "dtls_closed")
-}
-
-/// Reads the workers' counters at the scrape.
-struct Workers(Shared);
-
-impl std::fmt::Debug for Workers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Workers")
-    }
-}
-
-type Reader = fn(&WorkerCounters) -> &ion_tables::Counter;
-
-const COUNTERS: [(&str, &str, Reader); 11] = [
-    ("worker_packets_received", "Datagrams received", |c| {
-        &c.packets_received
-    }),
-    ("worker_bytes_received", "UDP payload bytes received", |c| {
-        &c.bytes_received
-    }),
-    ("worker_packets_sent", "Datagrams sent", |c| &c.packets_sent),
-    ("worker_bytes_sent", "UDP payload bytes sent", |c| {
-        &c.bytes_sent
-    }),
-    ("worker_sends", "Sends handed to the kernel", |c| &c.sends),
-    (
-        "worker_syscalls",
-        "System calls of the worker's loop",
-        |c| &c.syscalls,
-    ),
-    ("worker_batches", "Receive batches", |c| &c.batches),
-    (
-        "worker_packets_crossed_out",
-        "Packets given to other workers",
-        |c| &c.packets_crossed_out,
-    ),
-    (
-        "worker_packets_crossed_in",
-        "Packets taken from other workers",
-        |c| &c.packets_crossed_in,
-    ),
-    (
-        "worker_handed_over",
-        "Datagrams that belonged to another worker",
-        |c| &c.handed_over,
-    ),
-    ("worker_rescans", "Scans of whole tables", |c| &c.rescans),
-];
-
-const GAUGES: [(&str, &str, Reader); 3] = [
-    (
-        "worker_buffers_used",
-        "Buffers of packet memory in use",
-        |c| &c.buffers_used,
-    ),
-    ("worker_buffers_total", "Buffers of packet memory", |c| {
-        &c.buffers_total
-    }),
-    ("worker_rows_torn", "Rows seen torn", |c| &c.rows_torn),
-];
-
-impl Collector for Workers {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let tables = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let Some(tables) = tables else { return Ok(()) };
-        let workers = || {
-            let label = |worker: usize| [("worker".to_owned(), worker.to_string())];
-            (0..tables.workers()).map(move |w| (label(w), w))
-        };
-        for (name, help, read) in COUNTERS {
-            let kind = ConstCounter::new(0_u64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
-            for (labels, worker) in workers() {
-                let Some(counters) = tables.worker_counters(worker) else {
-                    continue;
-                };
-                let value = ConstCounter::new(read(counters).load());
-                value.encode(family.encode_family(&labels)?)?;
-            }
-        }
-        for (name, help, read) in GAUGES {
-            let kind = ConstGauge::new(0_i64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
-            for (labels, worker) in workers() {
-                let Some(counters) = tables.worker_counters(worker) else {
-                    continue;
-                };
-                let value = i64::try_from(read(counters).load()).unwrap_or(i64::MAX);
-                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        let kind = ConstCounter::new(0_u64).metric_type();
-        let help = "Packets dropped, by reason";
-        let mut family = encoder.encode_descriptor("worker_drops", help, None::<&Unit>, kind)?;
-        for (_, worker) in workers() {
-            let Some(counters) = tables.worker_counters(worker) else {
-                continue;
-            };
-            for reason in DropReason::ALL {
-                let labels = [
-                    ("worker", worker.to_string()),
-                    ("reason", reason.name().to_owned()),
-                ];
-                let value = ConstCounter::new(counters.drops[reason as usize].load());
-                value.encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
-    }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command line prints its answers")]
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +38,17 @@ enum Command {
     Key(KeyCommand),
     /// Show what a running Ion does
     Status {
+        /// Server to ask [default: the one that the settings describe]
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// Token to ask with [default: one made with the first configured key]
+        #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true)]
+        token: Option<String>,
+        #[command(flatten)]
+        flags: Box<Flags>,
+    },
+    /// Show rooms, participants, workers and what XDP drops, live
+    Top {
         /// Server to ask [default: the one that the settings describe]
         #[arg(long, value_name = "URL")]
         url: Option<String>,
@@ -81,7 +93,8 @@ fn main() -> ExitCode {
         },
         Command::Token(TokenCommand::Create(args)) => token_create(&args),
         Command::Key(KeyCommand::Create) => answer(token::new_key()),
-        Command::Status { url, token, flags } => print_status(url.as_deref(), token, &flags),
+        Command::Status { url, token, flags } => ask(status::fetch, url.as_deref(), token, &flags),
+        Command::Top { url, token, flags } => ask(status::top, url.as_deref(), token, &flags),
         Command::ExecChild { launcher, program } => {
             eprintln!("ion: {}", process::exec_child(launcher, &program));
             ExitCode::from(EX_CONFIG)
@@ -134,7 +147,13 @@ fn token_create(args: &TokenArgs) -> ExitCode {
     answer(token::create(args, &keys))
 }
 
-fn print_status(url: Option<&str>, token: Option<String>, flags: &Flags) -> ExitCode {
+/// Asks a server, and prints what is made of its answer.
+fn ask(
+    question: fn(SocketAddr, Option<&str>) -> Result<String, String>,
+    url: Option<&str>,
+    token: Option<String>,
+    flags: &Flags,
+) -> ExitCode {
     // Without settings that load, a URL and a token (or a server in dev mode) are enough.
     let settings = match url {
         Some(_) => Settings::load(flags).ok().map(|loaded| loaded.settings),
@@ -149,5 +168,5 @@ fn print_status(url: Option<&str>, token: Option<String>, flags: &Flags) -> Exit
         (None, None) => Err("no server is known".to_owned()),
     };
     let token = token.or_else(|| token::for_status(&settings.as_ref()?.keys));
-    answer(server.and_then(|server| status::fetch(server, token.as_deref())))
+    answer(server.and_then(|server| question(server, token.as_deref())))
 }

@@ -8,13 +8,15 @@ use crate::record::{Kind, Played, Published};
 use crate::rooms::{Key, TrackRef};
 use crate::session::Session;
 use ion_api::model::{
-    DataplaneStatus, EncodingInfo, MediaKind, ParticipantInfo, Role, RoomInfo, SessionState,
-    Status, TableUsage, TrackInfo, WorkerStatus,
+    DataplaneStatus, DroppedPacket, EncodingInfo, MediaKind, ParticipantInfo, Role, RoomInfo,
+    SessionState, Status, TableUsage, TrackInfo, WorkerStatus, XdpStatus,
 };
 use ion_api::names::{Identity, RoomName};
-use ion_tables::{Encoding, RowKind, Subscription, Transport, WorkerCounters};
+use ion_ebpf_types::{Sample, Verdict};
+use ion_tables::{Bypass, Encoding, RowKind, Subscription, Transport, WorkerCounters};
 use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
+use zerocopy::FromBytes;
 
 fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
@@ -294,6 +296,7 @@ impl Core {
                     }
                 })
                 .collect(),
+            xdp: xdp_status(header.bypass()),
         }
     }
 
@@ -316,8 +319,44 @@ impl Core {
             received_bps: bps(Flow::Received),
             sent_bps: bps(Flow::Sent),
             dropped_packets: counters.drops.iter().map(ion_tables::Counter::load).sum(),
+            ring_sent_packets: counters.ring_sent.load(),
         }
     }
+}
+
+fn xdp_status(bypass: &Bypass) -> XdpStatus {
+    let frames = Verdict::ALL.into_iter().zip(&bypass.verdicts);
+    let frames = frames.map(|(verdict, count)| (verdict.name().to_owned(), count.load()));
+    // What the other process wrote is not trusted: a sample that makes no sense is left out.
+    let samples = bypass.samples.read();
+    let samples = samples.iter().flat_map(|samples| &samples.samples);
+    let mut samples: Vec<_> = samples
+        .filter_map(|bytes| Sample::read_from_bytes(bytes).ok())
+        .filter(|sample| sample.at_ns != 0)
+        .collect();
+    samples.sort_unstable_by_key(|sample| std::cmp::Reverse(sample.at_ns));
+    XdpStatus {
+        attached: match bypass.attached.load() {
+            Bypass::NATIVE => "native",
+            Bypass::GENERIC => "generic",
+            _ => "none",
+        }
+        .to_owned(),
+        frames: frames.filter(|(_, count)| *count > 0).collect(),
+        dropped: samples.iter().filter_map(dropped_packet).collect(),
+    }
+}
+
+fn dropped_packet(sample: &Sample) -> Option<DroppedPacket> {
+    let copied = usize::from(sample.payload_copied);
+    let payload = sample.payload.get(..copied)?.iter();
+    Some(DroppedPacket {
+        verdict: sample.verdict()?.name().to_owned(),
+        remote: sample.key.remote.socket_addr().to_string(),
+        local: sample.key.local.socket_addr().to_string(),
+        payload_bytes: sample.payload_len,
+        payload_start: payload.map(|byte| format!("{byte:02x}")).collect(),
+    })
 }
 
 /// The row's number and life: stable while the track lives, and tells nothing else.

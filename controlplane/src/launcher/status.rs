@@ -1,9 +1,12 @@
-//! `ion status`: the server's state as a table for people.
+//! `ion status`: the server's state as a table for people, and `ion top`: the same, live.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use ion_api::model::{RoomList, Status};
+use ion_api::model::{ParticipantList, RoomList, Status, XdpStatus};
 use serde::de::DeserializeOwned;
 
 use super::client;
@@ -16,6 +19,100 @@ pub fn fetch(server: SocketAddr, token: Option<&str>) -> Result<String, String> 
     let status: Status = fetch_json(server, "/v1/status", token)?;
     let rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
     Ok(render(&status, &rooms))
+}
+
+/// Rooms of which [`top`] shows participants: the busiest ones.
+const TOP_ROOMS: usize = 4;
+/// Participants that it shows of each.
+const TOP_PARTICIPANTS: usize = 8;
+/// Between two looks.
+const TOP_INTERVAL: Duration = Duration::from_secs(1);
+/// To the upper left corner, and nothing below.
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Shows status, the busiest rooms' participants and what XDP drops, anew each second until it
+/// is interrupted.
+///
+/// # Errors
+/// As [`fetch`], and when standard output is no terminal.
+pub fn top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
+    if !io::stdout().is_terminal() {
+        return Err("`ion top` wants a terminal; `ion status` prints the same once".to_owned());
+    }
+    loop {
+        let text = fetch_top(server, token)?;
+        let mut out = io::stdout().lock();
+        let shown = write!(out, "{CLEAR}{text}\n(Ctrl-C ends)\n").and_then(|()| out.flush());
+        drop(out);
+        if shown.is_err() {
+            return Ok(String::new());
+        }
+        std::thread::sleep(TOP_INTERVAL);
+    }
+}
+
+fn fetch_top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
+    let status: Status = fetch_json(server, "/v1/status", token)?;
+    let mut rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
+    rooms
+        .rooms
+        .sort_by_key(|room| Reverse(room.received_bps + room.sent_bps));
+    let mut text = render(&status, &rooms);
+    for room in rooms.rooms.iter().take(TOP_ROOMS) {
+        // A room may be gone by now, or its name be one that a path cannot hold.
+        let path = format!("/v1/rooms/{}/participants", room.name);
+        if let Ok(list) = fetch_json(server, &path, token) {
+            render_participants(&mut text, &room.name, &list);
+        }
+    }
+    render_dropped(&mut text, &status.xdp);
+    Ok(text)
+}
+
+fn render_participants(out: &mut String, room: &str, list: &ParticipantList) {
+    let mut all: Vec<_> = list.participants.iter().collect();
+    all.sort_by_key(|one| Reverse(one.received_bps + one.sent_bps));
+    let rows = all.iter().take(TOP_PARTICIPANTS).map(|one| {
+        vec![
+            one.identity.clone(),
+            format!("{:?}", one.role).to_lowercase(),
+            format!("{:?}", one.state).to_lowercase(),
+            one.rtt_ms
+                .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0} ms")),
+            one.worker.to_string(),
+            rate(one.received_bps),
+            rate(one.sent_bps),
+        ]
+    });
+    let first = format!("IN ROOM {room}");
+    let heads = [&first, "ROLE", "STATE", "RTT", "WORKER", "IN", "OUT"];
+    table(out, &heads, rows.collect());
+}
+
+fn render_xdp(out: &mut String, xdp: &XdpStatus) {
+    if xdp.frames.is_empty() {
+        return;
+    }
+    let rows = xdp
+        .frames
+        .iter()
+        .map(|(verdict, count)| vec![verdict.clone(), count.to_string()]);
+    let first = format!("XDP {}", xdp.attached);
+    table(out, &[&first, "FRAMES"], rows.collect());
+}
+
+fn render_dropped(out: &mut String, xdp: &XdpStatus) {
+    let rows = xdp.dropped.iter().take(TOP_PARTICIPANTS).map(|one| {
+        vec![
+            one.verdict.clone(),
+            one.remote.clone(),
+            one.local.clone(),
+            one.payload_bytes.to_string(),
+            one.payload_start.clone(),
+        ]
+    });
+    let heads = ["DROPPED BY XDP", "FROM", "TO", "BYTES", "BEGINS WITH"];
+    table(out, &heads, rows.collect());
 }
 
 fn fetch_json<T: DeserializeOwned>(
@@ -96,6 +193,7 @@ pub fn render(status: &Status, rooms: &RoomList) -> String {
         .iter()
         .map(|t| vec![t.table.clone(), t.used.to_string(), t.capacity.to_string()]);
     table(&mut out, &["TABLE", "ROWS", "OF"], tables.collect());
+    render_xdp(&mut out, &status.xdp);
     let rooms = rooms.rooms.iter().map(|r| {
         vec![
             r.name.clone(),
