@@ -1,4 +1,5 @@
 use crate::options::{Io, Options};
+use crate::placement::queues_of;
 use ion_ebpf::{Attached, Error, Flows, MAX_WORKERS, Programs, Settings, Verdict, Xdp};
 use ion_io::xdp::{BusyPoll, Register, XdpConfig};
 use ion_io::{MediaPort, MediaSocket};
@@ -97,6 +98,31 @@ impl Bypass {
         })
     }
 
+    /// For `auto`: whether AF_XDP costs less here than sockets, as measured now. The XDP program polices and
+    /// steers in either case.
+    fn is_cheaper(&self, options: &Options) -> bool {
+        let (Io::Auto, Some(interface)) = (options.io, &self.interface) else {
+            return true;
+        };
+        match ion_io::xdp::measure(&interface.name, options.xdp_copy.into()) {
+            Ok(costs) => {
+                let cheaper = costs.ring_is_cheaper();
+                info!(
+                    ring_ns = costs.ring_ns,
+                    socket_ns = costs.socket_ns,
+                    "{} is used: CPU time of one datagram, measured on {} (--io xdp or uring overrides)",
+                    if cheaper { "AF_XDP" } else { "io_uring" },
+                    interface.name
+                );
+                cheaper
+            }
+            Err(error) => {
+                warn!("io_uring or sockets are used: AF_XDP could not be measured: {error}");
+                false
+            }
+        }
+    }
+
     /// A handle of the flow map, for a worker.
     ///
     /// # Errors
@@ -108,7 +134,7 @@ impl Bypass {
     /// What each worker's AF_XDP is made of: the interface's queues in turn. `None` for a worker that
     /// gets none, and for all without an interface.
     pub fn plan(&self, options: &Options, workers: usize) -> Vec<Option<XdpConfig>> {
-        let Some(interface) = &self.interface else {
+        let Some(interface) = self.interface.as_ref().filter(|_| self.is_cheaper(options)) else {
             return vec![None; workers];
         };
         let queues = ion_io::xdp::queues(&interface.name).unwrap_or(1);
@@ -129,9 +155,7 @@ impl Bypass {
         });
         (0..workers)
             .map(|worker| {
-                let own: Vec<_> = (0..queues)
-                    .filter(|&queue| queue as usize % workers == worker)
-                    .collect();
+                let own = queues_of(worker, workers, queues);
                 (!own.is_empty()).then(|| XdpConfig {
                     mode: options.xdp_copy.into(),
                     busy_poll: options.busy_poll.map(|microseconds| BusyPoll {

@@ -29,6 +29,8 @@ mod flows;
 pub mod options;
 /// Rings between workers.
 pub mod peers;
+/// Cores, queues and interrupts of each worker.
+pub mod placement;
 /// Start, supervision and end.
 pub mod process;
 /// The loop of one worker.

@@ -104,7 +104,7 @@ pub struct Options {
     )]
     pub packets: u32,
 
-    /// Print which core each worker is pinned to, and end.
+    /// Print each worker's core (with --interface its queues and their interrupts too), and end.
     #[arg(long)]
     pub print_affinity: bool,
 }

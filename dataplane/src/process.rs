@@ -3,6 +3,7 @@ use crate::clock::{Clock, unix_us};
 use crate::diagnostics::Failure;
 use crate::options::Options;
 use crate::peers;
+use crate::placement::{self, Place};
 use crate::worker::{Parts, Shared, Worker};
 use ion_io::reuseport::SOCKET_BUFFER_BYTES;
 use ion_io::{BindError, Doorbell, MediaPort, MediaSocket, Signals, affinity};
@@ -42,9 +43,10 @@ const BIND_RETRY: Duration = Duration::from_millis(50);
 pub fn run(options: &Options) -> Result<(), Failure> {
     let cores = affinity::allowed_cores().map_err(Failure::os("asking for the cores"))?;
     let workers = options.workers(cores.len());
-    let plan = affinity::plan(&cores, workers);
+    let interface = options.interface.as_deref();
+    let places = placement::plan(&cores, workers, interface);
     if options.print_affinity {
-        return print_affinity(&plan);
+        return print_affinity(&places, interface);
     }
     let signals = Signals::block().map_err(Failure::os("taking over the signals"))?;
     make_state_dir(&options.state_dir)?;
@@ -61,7 +63,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let mut bypass = Bypass::open(options, &media);
     let parts = equip(options, std::mem::take(&mut media.workers), bypass.as_ref())?;
-    let mut crew = Crew::start(&shared, parts, &plan)?;
+    let mut crew = Crew::start(&shared, parts, &places)?;
     let outcome = supervise(&listener, &signals, &shared, &media.control, &mut bypass);
     let stopped = crew.stop(&shared);
     outcome.and(stopped)
@@ -100,11 +102,19 @@ fn equip(
     Ok(all)
 }
 
-fn print_affinity(plan: &[usize]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    plan.iter()
-        .enumerate()
-        .try_for_each(|(worker, core)| writeln!(out, "worker {worker} core {core}"))
+fn print_affinity(places: &[Place], interface: Option<&str>) -> Result<(), Failure> {
+    let queues = match interface {
+        Some(name) => ion_io::xdp::queues(name).map_err(|error| {
+            Failure::Flag(format!(
+                "--interface {name}: {error}: `ip link` lists those there are"
+            ))
+        })?,
+        None => 0,
+    };
+    let text = placement::describe(places, interface, queues);
+    io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
         .map_err(Failure::os("writing"))
 }
 
@@ -254,7 +264,7 @@ struct Crew {
 }
 
 impl Crew {
-    fn start(shared: &Arc<Shared>, parts: Vec<Parts>, plan: &[usize]) -> Result<Self, Failure> {
+    fn start(shared: &Arc<Shared>, parts: Vec<Parts>, places: &[Place]) -> Result<Self, Failure> {
         let workers = parts.len();
         let (ready, started) = sync_channel(workers);
         let (end, ended) = sync_channel(workers);
@@ -264,7 +274,7 @@ impl Crew {
         };
         for parts in parts {
             let worker = parts.worker;
-            let core = plan.get(worker).copied();
+            let core = places.get(worker).map(|place| place.core);
             let (shared, ready, end) = (Arc::clone(shared), ready.clone(), end.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("ion-worker-{worker}"))

@@ -15,6 +15,7 @@ mod header;
 mod interface;
 mod netlink;
 mod paths;
+mod probe;
 mod receive;
 mod ring;
 mod send;
@@ -22,6 +23,7 @@ mod socket;
 mod umem;
 
 pub use error::XdpError;
+pub use probe::{Costs, measure};
 pub use receive::XdpArrivals;
 pub use send::XdpSender;
 pub use umem::{Frame, Pages};

@@ -14,12 +14,23 @@ const ERROR: u16 = 2;
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
 const NEW_ROUTE: u16 = 24;
+const DEL_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 const NEW_NEIGHBOUR: u16 = 28;
+const DEL_NEIGHBOUR: u16 = 29;
 const GET_NEIGHBOUR: u16 = 30;
 
 const REQUEST: u16 = 1;
+const ACK: u16 = 4;
 const REPLACE: u16 = 0x100;
+const CREATE: u16 = 0x400;
+
+/// `RT_TABLE_MAIN`, `RTPROT_STATIC` and `RT_SCOPE_LINK`.
+const TABLE_MAIN: u8 = 254;
+const BY_HAND: u8 = 4;
+const SCOPE_LINK: u8 = 253;
+/// `NUD_PERMANENT`.
+const PERMANENT: u16 = 0x80;
 
 /// `RTN_UNICAST`: neither local nor broadcast, multicast, blackhole, ...
 const UNICAST: u8 = 1;
@@ -221,6 +232,77 @@ impl Netlink {
             self.send(NEW_NEIGHBOUR, REQUEST | REPLACE, &body, &destination)?;
         }
         Some(mac)
+    }
+
+    /// Adds or takes away a route to one address on the interface's own link.
+    ///
+    /// # Errors
+    /// What the kernel says, `PERM` without CAP_NET_ADMIN.
+    pub(crate) fn set_host_route(
+        &mut self,
+        to: Ipv4Addr,
+        interface: u32,
+        there: bool,
+    ) -> Result<(), Errno> {
+        let mut body = [0; ROUTE];
+        (body[0], body[1]) = (family(to.into()), 32);
+        (body[4], body[5], body[6], body[7]) = (TABLE_MAIN, BY_HAND, SCOPE_LINK, UNICAST);
+        let interface = interface.to_ne_bytes();
+        let attributes = [(RTA_DST, &to.octets()[..]), (RTA_OIF, &interface[..])];
+        let (kind, flags) = if there {
+            (NEW_ROUTE, CREATE | REPLACE)
+        } else {
+            (DEL_ROUTE, 0)
+        };
+        self.change(kind, flags, &body, &attributes)
+    }
+
+    /// Adds a permanent neighbour, or takes it away.
+    ///
+    /// # Errors
+    /// As [`set_host_route`](Self::set_host_route).
+    pub(crate) fn set_neighbour(
+        &mut self,
+        ip: Ipv4Addr,
+        interface: u32,
+        mac: Option<Mac>,
+    ) -> Result<(), Errno> {
+        let mut body = [0; NEIGHBOUR];
+        body[0] = family(ip.into());
+        body[4..8].copy_from_slice(&interface.to_ne_bytes());
+        body[8..10].copy_from_slice(&PERMANENT.to_ne_bytes());
+        let destination = (NDA_DST, &ip.octets()[..]);
+        match mac {
+            Some(mac) => {
+                let attributes = [destination, (NDA_LLADDR, &mac[..])];
+                self.change(NEW_NEIGHBOUR, CREATE | REPLACE, &body, &attributes)
+            }
+            None => self.change(DEL_NEIGHBOUR, 0, &body, &[destination]),
+        }
+    }
+
+    /// Sends a wish, and takes the kernel's word on it.
+    fn change(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        attributes: &[(u16, &[u8])],
+    ) -> Result<(), Errno> {
+        self.send(kind, REQUEST | ACK | flags, body, attributes)
+            .ok_or(Errno::IO)?;
+        loop {
+            let (len, _) = recv(&self.fd, &mut *self.answer, RecvFlags::empty())?;
+            let message = self.answer.get(..len).ok_or(Errno::IO)?;
+            let field = |at: usize| message.get(at..).and_then(word).ok_or(Errno::IO);
+            if field(8)? != self.sequence {
+                continue;
+            }
+            return match field(HEADER)?.cast_signed() {
+                0 => Ok(()),
+                error => Err(Errno::from_raw_os_error(-error)),
+            };
+        }
     }
 
     /// Sends a question and gives the answer's body.
