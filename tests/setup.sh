@@ -21,6 +21,7 @@ have node && node -e 'const [major, minor] = process.versions.node.split("."); p
   need 'the test runner' nodejs
 have npm || need 'the packages of the test runner' npm
 have ip || need 'network namespaces' iproute2
+have ethtool || need 'checksums on veth' ethtool
 have curl || need 'requests inside network namespaces' curl
 have chromium chromium-browser google-chrome || need 'browser tests' chromium
 have firefox-esr firefox || need 'browser tests' firefox-esr

@@ -18,6 +18,53 @@ export function ownAddress() {
 /** Addresses of the two ends; they exist inside the namespaces only. */
 const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2' };
 
+/** @param {string[]} args */
+const ip = (...args) => run('ip', args);
+
+/** Makes namespaces; they are taken down after the scenario. @param {import('./scenario.mjs').Context} t @param {string[]} names */
+async function makeNamespaces(t, names) {
+  for (const name of names) {
+    await ip('netns', 'add', name).catch((error) => {
+      throw new Missing(`network namespaces need root (CAP_NET_ADMIN, CAP_SYS_ADMIN): ${error.message.trim().split('\n').pop()}`);
+    });
+    // Taking the namespace away takes its interfaces along.
+    t.after(() => ip('netns', 'del', name));
+    await ip('-n', name, 'link', 'set', 'lo', 'up');
+  }
+}
+
+/** @param {string[]} names */
+async function refuseWaysOut(names) {
+  for (const name of names) {
+    const routes = await ip('-n', name, 'route', 'show', 'table', 'all');
+    if (/^default|\bvia\b/m.test(routes)) throw new Error(`The namespace ${name} has a way out: ${routes}`);
+  }
+}
+
+/**
+ * Two namespaces that a pair of veth connects, with as many queues as workers are to have, and nothing else.
+ * @param {import('./scenario.mjs').Context} t @param {{queues?: number}} [options]
+ */
+export async function directNetwork(t, { queues = 2 } = {}) {
+  const names = { a: `ion-xdp-${process.pid}-a`, b: `ion-xdp-${process.pid}-b` };
+  await makeNamespaces(t, Object.values(names));
+  const many = ['numrxqueues', String(queues), 'numtxqueues', String(queues)];
+  await ip('-n', names.a, 'link', 'add', 'veth-a', ...many, 'type', 'veth', 'peer', 'name', 'veth-b', ...many, 'netns', names.b);
+  const ends = {
+    a: { netns: names.a, device: 'veth-a', address: '10.213.8.1', address6: 'fd00:213:8::1' },
+    b: { netns: names.b, device: 'veth-b', address: '10.213.8.2', address6: 'fd00:213:8::2' },
+  };
+  for (const { netns, device, address, address6 } of Object.values(ends)) {
+    await ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', device);
+    await ip('-n', netns, 'addr', 'add', `${address6}/64`, 'dev', device, 'nodad');
+    await ip('-n', netns, 'link', 'set', device, 'up');
+    // veth hands unfinished checksums to the other end, where nothing behind XDP finishes them.
+    await run('ethtool', ['-K', device, 'tx', 'off'], { netns });
+  }
+  await refuseWaysOut(Object.values(names));
+  return ends;
+}
+
 /**
  * @typedef {object} Impairment
  * @property {number} [lossAb] share of UDP packets lost from A to B, 0 to 1
@@ -44,16 +91,7 @@ const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2' };
 export async function impairedNetwork(t, { lossAb = 0, lossBa = 0, delayAb = 0, delayBa = 0, seed = 1 }) {
   const bridge = join(t.testsDir, 'net', 'bridge.py');
   const names = { a: `ion-e2e-${process.pid}-a`, middle: `ion-e2e-${process.pid}-m`, b: `ion-e2e-${process.pid}-b` };
-  const ip = (/** @type {string[]} */ ...args) => run('ip', args);
-
-  for (const name of Object.values(names)) {
-    await ip('netns', 'add', name).catch((error) => {
-      throw new Missing(`network namespaces need root (CAP_NET_ADMIN, CAP_SYS_ADMIN): ${error.message.trim().split('\n').pop()}`);
-    });
-    // Taking the namespace away takes its interfaces along.
-    t.after(() => ip('netns', 'del', name));
-    await ip('-n', name, 'link', 'set', 'lo', 'up');
-  }
+  await makeNamespaces(t, Object.values(names));
   for (const end of /** @type {const} */ (['a', 'b'])) {
     const [near, far] = [`veth-${end}`, `mid-${end}`];
     await ip('-n', names[end], 'link', 'add', near, 'type', 'veth', 'peer', 'name', far, 'netns', names.middle);
@@ -64,10 +102,7 @@ export async function impairedNetwork(t, { lossAb = 0, lossBa = 0, delayAb = 0, 
       await run('python3', [bridge, '--prepare', String(device)], { netns: String(name) });
     }
   }
-  for (const name of Object.values(names)) {
-    const routes = await ip('-n', name, 'route', 'show', 'table', 'all');
-    if (/^default|\bvia\b/m.test(routes)) throw new Error(`The namespace ${name} has a way out: ${routes}`);
-  }
+  await refuseWaysOut(Object.values(names));
   const flags = { '--loss-ab': lossAb, '--loss-ba': lossBa, '--delay-ab': delayAb, '--delay-ba': delayBa, '--seed': seed };
   const args = Object.entries(flags).flatMap(([flag, value]) => [flag, String(value)]);
   const child = t.child('python3', [bridge, '--a', 'mid-a', '--b', 'mid-b', ...args], { netns: names.middle });

@@ -27,10 +27,10 @@ export class Server {
   }
 
   /**
-   * @param {{binDir: string, workers?: number, netns?: string | null, host?: string, dev?: boolean, env?: NodeJS.ProcessEnv}} options
+   * @param {{binDir: string, workers?: number, netns?: string | null, host?: string, bothFamilies?: boolean, dev?: boolean, env?: NodeJS.ProcessEnv}} options
    *   `host`: the address announced to peers; outside a namespace media is bound to it
    */
-  static async start({ binDir, workers = 1, netns = null, host = '127.0.0.1', dev = true, env = {} }) {
+  static async start({ binDir, workers = 1, netns = null, host = '127.0.0.1', bothFamilies = false, dev = true, env = {} }) {
     const binary = join(binDir, 'ion');
     await access(binary).catch(() => {
       throw new Error(`There is no ${binary}: build it (cargo build --release), or set ION_BIN_DIR.`);
@@ -40,7 +40,7 @@ export class Server {
     const state = await mkdtemp(join(tmpdir(), 'ion-e2e-'));
     const settings = {
       ION_HTTP: `${any}:${httpPort}`,
-      ION_MEDIA: `${netns ? any : host}:${mediaPort}`,
+      ION_MEDIA: `${netns ? any : host}:${mediaPort}${bothFamilies ? `,[::]:${mediaPort}` : ''}`,
       ION_PUBLIC_IP: host,
       ION_WORKERS: String(workers),
       ION_STATE_DIR: state,

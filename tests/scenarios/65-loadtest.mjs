@@ -1,27 +1,9 @@
 // The load generator against a real server: what it counts, and how it ends.
-import { access, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { Missing } from '../lib/scenario.mjs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { load } from '../lib/load.mjs';
 
 const VIEWERS = 5;
-
-/**
- * Runs the load generator to its end.
- * @param {import('../lib/scenario.mjs').Context} t @param {string[]} args
- */
-async function load(t, args) {
-  const root = dirname(t.testsDir);
-  const binary = join(t.binDir, 'ion-loadtest');
-  await access(binary).catch(() => {
-    throw new Missing(`there is no ${binary} (cargo build --release -p ion-loadtest)`);
-  });
-  const media = join(root, 'loadtest', 'media');
-  await access(join(media, 'opus.ogg')).catch(() => {
-    throw new Missing('there is no encoded media (make media)');
-  });
-  const child = t.child(binary, ['run', '--media', media, ...args]);
-  return { status: await child.wait(60_000), said: child.tail(20) };
-}
 
 /** @type {import('../lib/scenario.mjs').Scenario} */
 const loadtest = {
