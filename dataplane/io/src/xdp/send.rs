@@ -109,7 +109,9 @@ impl Device {
 
     /// Shows the kernel what was put into the TX ring, and calls it if it sleeps.
     fn submit(&mut self, report: &mut SendReport) {
-        if let Some(xsk) = self.xsks.first_mut() {
+        if self.state == RingState::Running
+            && let Some(xsk) = self.xsks.first_mut()
+        {
             match xsk.submit(report) {
                 Kicked::Fine => self.accepted(),
                 Kicked::Down => self.refused(),

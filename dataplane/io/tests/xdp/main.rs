@@ -1,0 +1,16 @@
+//! AF_XDP on veth, with the real XDP program, against plain UDP sockets in another network
+//! namespace, whose kernel checks every checksum. Needs root.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "patterns of bytes, and small counts"
+)]
+
+/// Namespaces and what is in them.
+mod net;
+/// A worker's backend with its XDP program, and a client.
+mod rig;
+
+/// What happens when interface, neighbour or program change.
+mod changes;
+/// Packets there and back.
+mod traffic;
