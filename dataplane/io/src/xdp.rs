@@ -60,7 +60,8 @@ pub enum CopyMode {
 /// Who computes the UDP checksum of what is sent. It is never left out, on IPv4 neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TxChecksum {
-    /// The device, where it is on for it and the kernel knows TX metadata; else we.
+    /// The device, where the interface has that on, in copy mode, and the kernel knows TX
+    /// metadata (Linux 6.11); else we.
     Auto,
     /// We.
     Software,

@@ -1,38 +1,16 @@
 //! Nothing on the packet path of a backend allocates.
 
+/// An allocator that counts.
+#[path = "support/counting.rs"]
+mod counting;
+
 use ion_engine::{Path, TransmitBatch};
 use ion_io::uring::UringConfig;
 use ion_io::xdp::Frame;
 use ion_io::{Backend, Doorbell, IoMode, MediaPort};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The system's allocator, counting for each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: everything is the system allocator's; counting touches no memory of its.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One turn: takes what is there and sends it back.
 fn turn(backend: &mut Backend, batch: &mut TransmitBatch<Frame>) -> u64 {
@@ -74,14 +52,14 @@ fn receiving_and_sending_do_not_allocate() {
                     .send_to(&[0x80; 200][..100 + len / 10], media)
                     .unwrap();
             }
-            let before = ALLOCATIONS.get();
+            let before = counting::allocations();
             let mut left = 50;
             while left > 0 {
                 left -= turn(&mut backend, &mut batch);
             }
             // The first round is for what a library sets up once.
             if round > 0 {
-                *allocated.get_or_insert(0) += ALLOCATIONS.get() - before;
+                *allocated.get_or_insert(0) += counting::allocations() - before;
             }
             client
                 .set_read_timeout(Some(Duration::from_secs(10)))

@@ -1,5 +1,6 @@
 use super::header::{LinkHeader, Template};
-use std::net::{IpAddr, SocketAddr};
+use ion_engine::transmit::Path;
+use std::net::IpAddr;
 
 /// Entries that a path may be in.
 const WAYS: usize = 4;
@@ -9,14 +10,6 @@ const LEARNED_MS: u32 = 30_000;
 const RESOLVED_MS: u32 = 5_000;
 /// That the kernel knew no way is asked again after this long, milliseconds.
 const UNKNOWN_MS: u32 = 1_000;
-
-/// A path to a client, as the engine names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PathKey {
-    pub(crate) remote: SocketAddr,
-    /// Unspecified where the kernel is to choose.
-    pub(crate) local: IpAddr,
-}
 
 /// How a path can be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +31,7 @@ pub(crate) enum Origin {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    key: PathKey,
+    path: Path,
     origin: Origin,
     /// When it was last confirmed, milliseconds.
     seen_ms: u32,
@@ -67,9 +60,9 @@ impl Paths {
 
     /// A frame came on this path by this link. Returns whether that is how it is served
     /// already; else the caller makes the headers and [`put`](Self::put)s them.
-    pub(crate) fn confirm(&mut self, now_ms: u32, key: &PathKey, link: &LinkHeader) -> bool {
-        let (set, tag) = self.place(key);
-        if let Some(found) = self.find(set, tag, key)
+    pub(crate) fn confirm(&mut self, now_ms: u32, path: &Path, link: &LinkHeader) -> bool {
+        let (set, tag) = self.place(path);
+        if let Some(found) = self.find(set, tag, path)
             && let Some(entry) = &mut self.entries[found]
             && let Way::Ring(template) = &entry.way
             && template.link() == link
@@ -82,9 +75,9 @@ impl Paths {
     }
 
     /// The way to a client, unless it is unknown or too old to be trusted.
-    pub(crate) fn look_up(&self, now_ms: u32, key: &PathKey) -> Option<&Way> {
-        let (set, tag) = self.place(key);
-        let entry = self.entries[self.find(set, tag, key)?].as_ref()?;
+    pub(crate) fn look_up(&self, now_ms: u32, path: &Path) -> Option<&Way> {
+        let (set, tag) = self.place(path);
+        let entry = self.entries[self.find(set, tag, path)?].as_ref()?;
         let lifetime = match (&entry.way, entry.origin) {
             (Way::Socket, _) => UNKNOWN_MS,
             (_, Origin::Frame) => LEARNED_MS,
@@ -100,10 +93,10 @@ impl Paths {
     }
 
     /// Keeps how a path is served from now on.
-    pub(crate) fn put(&mut self, now_ms: u32, key: &PathKey, origin: Origin, way: Way) {
-        let (set, tag) = self.place(key);
+    pub(crate) fn put(&mut self, now_ms: u32, path: &Path, origin: Origin, way: Way) {
+        let (set, tag) = self.place(path);
         let first = set * WAYS;
-        let place = self.find(set, tag, key).unwrap_or_else(|| {
+        let place = self.find(set, tag, path).unwrap_or_else(|| {
             let age = |n: &usize| {
                 let entry = self.entries[*n].as_ref();
                 entry.map_or(u32::MAX, |e| now_ms.wrapping_sub(e.seen_ms))
@@ -112,29 +105,29 @@ impl Paths {
         });
         self.tags[set][place - first] = tag;
         self.entries[place] = Some(Entry {
-            key: *key,
+            path: *path,
             origin,
             seen_ms: now_ms,
             way,
         });
     }
 
-    fn find(&self, set: usize, tag: u32, key: &PathKey) -> Option<usize> {
+    fn find(&self, set: usize, tag: u32, path: &Path) -> Option<usize> {
         let tags = &self.tags[set];
         (0..WAYS)
             .filter(|&n| tags[n] == tag)
             .map(|n| set * WAYS + n)
-            .find(|&n| self.entries[n].as_ref().is_some_and(|e| e.key == *key))
+            .find(|&n| self.entries[n].as_ref().is_some_and(|e| e.path == *path))
     }
 
     /// The set and the tag of a path. Seeded: nobody can choose addresses that crowd one set.
     #[expect(clippy::cast_possible_truncation, reason = "parts of a hash")]
-    fn place(&self, key: &PathKey) -> (usize, u32) {
-        let [remote, local] = [key.remote.ip(), key.local].map(|ip| match ip {
+    fn place(&self, path: &Path) -> (usize, u32) {
+        let [remote, local] = [path.remote.ip(), path.local].map(|ip| match ip {
             IpAddr::V4(ip) => u128::from(ip.to_bits()),
             IpAddr::V6(ip) => ip.to_bits(),
         });
-        let port = u128::from(key.remote.port()) << 64;
+        let port = u128::from(path.remote.port()) << 64;
         let hash = self.mix(remote, self.mix(local, self.mix(port, 0)));
         (
             hash as usize & (self.tags.len() - 1),
@@ -164,18 +157,18 @@ mod tests {
     use super::super::header::IpFields;
     use super::*;
 
-    fn learn(paths: &mut Paths, now_ms: u32, key: &PathKey, link: &LinkHeader) {
-        if !paths.confirm(now_ms, key, link) {
-            let local = (key.local, 7_882).into();
+    fn learn(paths: &mut Paths, now_ms: u32, path: &Path, link: &LinkHeader) {
+        if !paths.confirm(now_ms, path, link) {
+            let local = (path.local, 7_882).into();
             let fields = IpFields { hops: 64, class: 0 };
-            let template = Template::new(link, local, key.remote, fields, 1_500).unwrap();
-            paths.put(now_ms, key, Origin::Frame, Way::Ring(template));
+            let template = Template::new(link, local, path.remote, fields, 1_500).unwrap();
+            paths.put(now_ms, path, Origin::Frame, Way::Ring(template));
         }
     }
 
-    fn key(number: u32) -> PathKey {
+    fn path(number: u32) -> Path {
         let [.., a, b, c] = number.to_be_bytes();
-        PathKey {
+        Path {
             remote: ([10, a, b, c], 5_000).into(),
             local: [192, 0, 2, 1].into(),
         }
@@ -195,18 +188,18 @@ mod tests {
     #[test]
     fn a_path_is_learned_follows_its_neighbour_and_grows_old() {
         let mut paths = Paths::new(64);
-        assert_eq!(paths.look_up(0, &key(1)), None);
-        learn(&mut paths, 0, &key(1), &hop(1));
-        assert_eq!(link_of(paths.look_up(10, &key(1))), Some(hop(1)));
-        learn(&mut paths, 20, &key(1), &hop(2));
-        assert_eq!(link_of(paths.look_up(20, &key(1))), Some(hop(2)));
-        assert_eq!(paths.look_up(20, &key(2)), None);
-        learn(&mut paths, LEARNED_MS, &key(1), &hop(2));
+        assert_eq!(paths.look_up(0, &path(1)), None);
+        learn(&mut paths, 0, &path(1), &hop(1));
+        assert_eq!(link_of(paths.look_up(10, &path(1))), Some(hop(1)));
+        learn(&mut paths, 20, &path(1), &hop(2));
+        assert_eq!(link_of(paths.look_up(20, &path(1))), Some(hop(2)));
+        assert_eq!(paths.look_up(20, &path(2)), None);
+        learn(&mut paths, LEARNED_MS, &path(1), &hop(2));
         let (last, after) = (2 * LEARNED_MS - 1, 2 * LEARNED_MS);
-        assert!(paths.look_up(last, &key(1)).is_some(), "confirmed");
-        assert_eq!(paths.look_up(after, &key(1)), None, "too old");
+        assert!(paths.look_up(last, &path(1)).is_some(), "confirmed");
+        assert_eq!(paths.look_up(after, &path(1)), None, "too old");
         paths.clear();
-        assert_eq!(paths.look_up(0, &key(1)), None);
+        assert_eq!(paths.look_up(0, &path(1)), None);
     }
 
     #[test]
@@ -214,25 +207,25 @@ mod tests {
         let mut paths = Paths::new(64);
         // Also when the clock wraps.
         let now = u32::MAX - 10;
-        paths.put(now, &key(1), Origin::Kernel, Way::Socket);
+        paths.put(now, &path(1), Origin::Kernel, Way::Socket);
         let later = |ms| now.wrapping_add(ms);
         assert_eq!(
-            paths.look_up(later(UNKNOWN_MS - 1), &key(1)),
+            paths.look_up(later(UNKNOWN_MS - 1), &path(1)),
             Some(&Way::Socket)
         );
-        assert_eq!(paths.look_up(later(UNKNOWN_MS), &key(1)), None);
-        learn(&mut paths, later(2), &key(1), &hop(3));
-        assert_eq!(link_of(paths.look_up(later(3), &key(1))), Some(hop(3)));
+        assert_eq!(paths.look_up(later(UNKNOWN_MS), &path(1)), None);
+        learn(&mut paths, later(2), &path(1), &hop(3));
+        assert_eq!(link_of(paths.look_up(later(3), &path(1))), Some(hop(3)));
     }
 
     #[test]
     fn many_paths_share_few_places_and_the_newest_stay() {
         let mut paths = Paths::new(256);
         for number in 0..10_000 {
-            learn(&mut paths, number, &key(number), &hop(1));
-            assert!(paths.look_up(number, &key(number)).is_some());
+            learn(&mut paths, number, &path(number), &hop(1));
+            assert!(paths.look_up(number, &path(number)).is_some());
         }
-        let known = |n: &u32| paths.look_up(10_000, &key(*n)).is_some();
+        let known = |n: &u32| paths.look_up(10_000, &path(*n)).is_some();
         assert_eq!(
             (0..10_000).filter(known).count(),
             256,

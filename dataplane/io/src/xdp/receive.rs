@@ -1,9 +1,10 @@
 use super::device::Device;
 use super::header::{LinkHeader, Template};
-use super::paths::{Origin, PathKey, Way};
+use super::paths::{Origin, Way};
 use super::umem::{CHUNK, Frame, Way as Lent};
 use crate::backend::{ReceiveReport, Received};
 use crate::socket::SocketArrivals;
+use ion_engine::transmit::Path;
 use ion_wire::frame::{IpVersion, Packet, UdpFrame};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -21,7 +22,7 @@ pub(crate) struct Arrival {
 
 /// Where in its frame a datagram is, and between whom.
 struct Datagram {
-    path: PathKey,
+    path: Path,
     start: usize,
     len: usize,
 }
@@ -89,7 +90,7 @@ impl Device {
     fn read(&mut self, bytes: &[u8]) -> Option<Datagram> {
         let udp = UdpFrame::parse(bytes).ok()?;
         let (source, local) = addresses_of(bytes, &udp)?;
-        let path = PathKey {
+        let path = Path {
             remote: SocketAddr::new(source, udp.source_port),
             local,
         };
@@ -106,7 +107,7 @@ impl Device {
         Some(datagram)
     }
 
-    fn learn(&mut self, path: &PathKey, port: u16, link: &LinkHeader) {
+    fn learn(&mut self, path: &Path, port: u16, link: &LinkHeader) {
         let local = SocketAddr::new(path.local, port);
         let fields = self.fields(path.remote.is_ipv4());
         if let Some(template) = Template::new(link, local, path.remote, fields, self.link.mtu) {

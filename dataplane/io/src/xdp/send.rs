@@ -1,7 +1,7 @@
 use super::RingState;
 use super::device::Device;
 use super::header::{Checksum, LinkHeader, Template};
-use super::paths::{Origin, PathKey, Way};
+use super::paths::{Origin, Way};
 use super::ring::Descriptor;
 use super::socket::{Kicked, Xsk};
 use super::umem::{Frame, HEADROOM, Umem, Way as Lent};
@@ -9,7 +9,7 @@ use crate::backend::{SendReport, socket_for};
 use crate::reuseport::MediaSocket;
 use crate::single::send_frames;
 use crate::socket::SocketSender;
-use ion_engine::transmit::{FilledFrame, Transmit, TransmitBatch};
+use ion_engine::transmit::{FilledFrame, Path, Transmit, TransmitBatch};
 use rustix::fd::AsFd;
 use std::net::SocketAddr;
 
@@ -66,14 +66,11 @@ impl Device {
         if self.state != RingState::Running {
             return false;
         }
-        let key = PathKey {
-            remote: send.path.remote,
-            local: send.path.local,
-        };
-        if self.paths.look_up(self.now_ms, &key).is_none() {
-            self.resolve(sockets, &key);
+        let path = &send.path;
+        if self.paths.look_up(self.now_ms, path).is_none() {
+            self.resolve(sockets, path);
         }
-        let Some(Way::Ring(template)) = self.paths.look_up(self.now_ms, &key) else {
+        let Some(Way::Ring(template)) = self.paths.look_up(self.now_ms, path) else {
             return false;
         };
         // The first of a run is its longest.
@@ -120,25 +117,25 @@ impl Device {
     }
 
     /// Asks the kernel for the way to a client, and keeps the answer.
-    fn resolve(&mut self, sockets: &[MediaSocket], key: &PathKey) {
+    fn resolve(&mut self, sockets: &[MediaSocket], path: &Path) {
         let Some(left) = self.lookups_left.checked_sub(1) else {
             // Many are new at once: the others go by the socket, and are asked for later.
             return;
         };
         self.lookups_left = left;
-        let way = self.ask(sockets, key).map_or(Way::Socket, Way::Ring);
-        self.paths.put(self.now_ms, key, Origin::Kernel, way);
+        let way = self.ask(sockets, path).map_or(Way::Socket, Way::Ring);
+        self.paths.put(self.now_ms, path, Origin::Kernel, way);
     }
 
-    fn ask(&mut self, sockets: &[MediaSocket], key: &PathKey) -> Option<Template> {
-        let socket = &sockets[socket_for(sockets, key.remote, key.local)?];
-        let (to, from) = (key.remote.ip(), key.local);
+    fn ask(&mut self, sockets: &[MediaSocket], path: &Path) -> Option<Template> {
+        let socket = &sockets[socket_for(sockets, path.remote, path.local)?];
+        let (to, from) = (path.remote.ip(), path.local);
         let hop = self.netlink.next_hop(&self.link, to, from)?;
-        let v4 = key.remote.is_ipv4();
+        let v4 = path.remote.is_ipv4();
         let header = LinkHeader::new(hop.to, hop.from, hop.vlan, v4);
         let local = SocketAddr::new(hop.source, socket.local().port());
         let mtu = hop.mtu.map_or(self.link.mtu, |mtu| mtu.min(self.link.mtu));
-        Template::new(&header, local, key.remote, self.fields(v4), mtu)
+        Template::new(&header, local, path.remote, self.fields(v4), mtu)
     }
 }
 

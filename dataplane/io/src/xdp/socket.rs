@@ -96,7 +96,10 @@ impl Xsk {
         xsk.bind(config, link, queue, first)?;
         let options = sockopt::xdp_options(&xsk.fd).map_err(what("asking for the mode"))?;
         xsk.zero_copy = options.contains(XdpOptionsFlags::XDP_OPTIONS_ZEROCOPY);
-        xsk.checksum = checksum;
+        // In zero-copy mode it is up to the driver to look at metadata, and most do not.
+        if !xsk.zero_copy {
+            xsk.checksum = checksum;
+        }
         Ok(xsk)
     }
 

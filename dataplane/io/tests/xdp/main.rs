@@ -2,6 +2,7 @@
 //! namespace, whose kernel checks every checksum. Needs root.
 #![expect(
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     reason = "patterns of bytes, and small counts"
 )]
 
@@ -12,5 +13,11 @@ mod rig;
 
 /// What happens when interface, neighbour or program change.
 mod changes;
+/// An allocator that counts.
+#[path = "../support/counting.rs"]
+mod counting;
+
+/// What a packet costs.
+mod cost;
 /// Packets there and back.
 mod traffic;

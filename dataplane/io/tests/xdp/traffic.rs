@@ -1,4 +1,5 @@
-use crate::net::{Cable, THEIRS, checksum_offload, ip, with_pair};
+use crate::counting::allocations;
+use crate::net::{Cable, PATIENCE, THEIRS, checksum_offload, ip, with_pair};
 use crate::rig::{Rig, copy_mode_in_software, datagram, expect, plain};
 use ion_engine::Path;
 use ion_io::xdp::{self, CopyMode, XdpConfig};
@@ -244,6 +245,51 @@ fn a_batch_beyond_the_rings_goes_through_them() {
         for (_, expected) in &packets {
             assert_eq!(expect(&client, media), *expected);
         }
+    });
+}
+
+#[test]
+fn receiving_and_sending_do_not_allocate() {
+    with_pair(1, |far| {
+        let mut rig = Rig::new(1, plain);
+        let media = rig.media[0];
+        let client = far.socket(THEIRS[0]);
+        rig.knows(&client, media);
+        let mut allocated = None;
+        for round in 0..20 {
+            // More than the rings have, in all.
+            for n in 0..50 {
+                client.send_to(&datagram(n, 100 + n / 10), media).unwrap();
+            }
+            let before = allocations();
+            let mut left = 50;
+            while left > 0 {
+                let Rig { backend, batch, .. } = &mut rig;
+                backend.poll(Some(PATIENCE)).unwrap();
+                let (arrivals, mut sender) = backend.split();
+                left -= arrivals
+                    .for_each(|received| {
+                        let len = received.data.len();
+                        batch.space(len).unwrap().copy_from_slice(received.data);
+                        let path = Path {
+                            remote: received.remote,
+                            local: received.local,
+                        };
+                        batch.commit(&path, len);
+                    })
+                    .ring;
+                sender.send(batch).unwrap();
+                batch.clear();
+            }
+            // The first round is for what a library sets up once.
+            if round > 0 {
+                *allocated.get_or_insert(0) += allocations() - before;
+            }
+            for n in 0..50 {
+                assert_eq!(expect(&client, media), datagram(n, 100 + n / 10));
+            }
+        }
+        assert_eq!(allocated, Some(0));
     });
 }
 
