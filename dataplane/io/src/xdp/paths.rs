@@ -38,6 +38,10 @@ struct Entry {
     way: Way,
 }
 
+/// Where a path is kept, until another one is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
 /// What is known of the way to each client. It has a fixed size: a path that finds all its
 /// places taken gets the one that was confirmed longest ago.
 pub(crate) struct Paths {
@@ -74,16 +78,23 @@ impl Paths {
         false
     }
 
-    /// The way to a client, unless it is unknown or too old to be trusted.
-    pub(crate) fn look_up(&self, now_ms: u32, path: &Path) -> Option<&Way> {
+    /// Where the way to a client is kept, unless it is unknown or too old to be trusted.
+    pub(crate) fn look_up(&self, now_ms: u32, path: &Path) -> Option<Place> {
         let (set, tag) = self.place(path);
-        let entry = self.entries[self.find(set, tag, path)?].as_ref()?;
+        let place = self.find(set, tag, path)?;
+        let entry = self.entries[place].as_ref()?;
         let lifetime = match (&entry.way, entry.origin) {
             (Way::Socket, _) => UNKNOWN_MS,
             (_, Origin::Frame) => LEARNED_MS,
             (_, Origin::Kernel) => RESOLVED_MS,
         };
-        (now_ms.wrapping_sub(entry.seen_ms) < lifetime).then_some(&entry.way)
+        (now_ms.wrapping_sub(entry.seen_ms) < lifetime).then_some(Place(place))
+    }
+
+    /// How to serve the path that is kept there.
+    pub(crate) fn way(&self, place: Place) -> &Way {
+        let entry = self.entries[place.0].as_ref();
+        entry.map_or(&Way::Socket, |entry| &entry.way)
     }
 
     /// Forgets everything: the interface has changed.
@@ -93,7 +104,7 @@ impl Paths {
     }
 
     /// Keeps how a path is served from now on.
-    pub(crate) fn put(&mut self, now_ms: u32, path: &Path, origin: Origin, way: Way) {
+    pub(crate) fn put(&mut self, now_ms: u32, path: &Path, origin: Origin, way: Way) -> Place {
         let (set, tag) = self.place(path);
         let first = set * WAYS;
         let place = self.find(set, tag, path).unwrap_or_else(|| {
@@ -110,6 +121,7 @@ impl Paths {
             seen_ms: now_ms,
             way,
         });
+        Place(place)
     }
 
     fn find(&self, set: usize, tag: u32, path: &Path) -> Option<usize> {
@@ -178,8 +190,8 @@ mod tests {
         LinkHeader::new([2, 0, 0, 0, 0, last], [2; 6], None, true)
     }
 
-    fn link_of(way: Option<&Way>) -> Option<LinkHeader> {
-        match way? {
+    fn link_of(paths: &Paths, now_ms: u32, path: &Path) -> Option<LinkHeader> {
+        match paths.way(paths.look_up(now_ms, path)?) {
             Way::Ring(template) => Some(*template.link()),
             Way::Socket => None,
         }
@@ -190,9 +202,9 @@ mod tests {
         let mut paths = Paths::new(64);
         assert_eq!(paths.look_up(0, &path(1)), None);
         learn(&mut paths, 0, &path(1), &hop(1));
-        assert_eq!(link_of(paths.look_up(10, &path(1))), Some(hop(1)));
+        assert_eq!(link_of(&paths, 10, &path(1)), Some(hop(1)));
         learn(&mut paths, 20, &path(1), &hop(2));
-        assert_eq!(link_of(paths.look_up(20, &path(1))), Some(hop(2)));
+        assert_eq!(link_of(&paths, 20, &path(1)), Some(hop(2)));
         assert_eq!(paths.look_up(20, &path(2)), None);
         learn(&mut paths, LEARNED_MS, &path(1), &hop(2));
         let (last, after) = (2 * LEARNED_MS - 1, 2 * LEARNED_MS);
@@ -209,13 +221,11 @@ mod tests {
         let now = u32::MAX - 10;
         paths.put(now, &path(1), Origin::Kernel, Way::Socket);
         let later = |ms| now.wrapping_add(ms);
-        assert_eq!(
-            paths.look_up(later(UNKNOWN_MS - 1), &path(1)),
-            Some(&Way::Socket)
-        );
+        let place = paths.look_up(later(UNKNOWN_MS - 1), &path(1)).unwrap();
+        assert_eq!(paths.way(place), &Way::Socket);
         assert_eq!(paths.look_up(later(UNKNOWN_MS), &path(1)), None);
         learn(&mut paths, later(2), &path(1), &hop(3));
-        assert_eq!(link_of(paths.look_up(later(3), &path(1))), Some(hop(3)));
+        assert_eq!(link_of(&paths, later(3), &path(1)), Some(hop(3)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use super::RingState;
 use super::device::Device;
 use super::header::{Checksum, LinkHeader, Template};
-use super::paths::{Origin, Way};
+use super::paths::{Origin, Place, Way};
 use super::ring::Descriptor;
 use super::socket::{Kicked, Xsk};
 use super::umem::{Frame, HEADROOM, Umem, Way as Lent};
@@ -67,10 +67,11 @@ impl Device {
             return false;
         }
         let path = &send.path;
-        if self.paths.look_up(self.now_ms, path).is_none() {
-            self.resolve(sockets, path);
-        }
-        let Some(Way::Ring(template)) = self.paths.look_up(self.now_ms, path) else {
+        let known = self.paths.look_up(self.now_ms, path);
+        let Some(place) = known.or_else(|| self.resolve(sockets, path)) else {
+            return false;
+        };
+        let Way::Ring(template) = self.paths.way(place) else {
             return false;
         };
         // The first of a run is its longest.
@@ -117,14 +118,11 @@ impl Device {
     }
 
     /// Asks the kernel for the way to a client, and keeps the answer.
-    fn resolve(&mut self, sockets: &[MediaSocket], path: &Path) {
-        let Some(left) = self.lookups_left.checked_sub(1) else {
-            // Many are new at once: the others go by the socket, and are asked for later.
-            return;
-        };
-        self.lookups_left = left;
+    fn resolve(&mut self, sockets: &[MediaSocket], path: &Path) -> Option<Place> {
+        // If many are new at once, the others go by the socket, and are asked for later.
+        self.lookups_left = self.lookups_left.checked_sub(1)?;
         let way = self.ask(sockets, path).map_or(Way::Socket, Way::Ring);
-        self.paths.put(self.now_ms, path, Origin::Kernel, way);
+        Some(self.paths.put(self.now_ms, path, Origin::Kernel, way))
     }
 
     fn ask(&mut self, sockets: &[MediaSocket], path: &Path) -> Option<Template> {

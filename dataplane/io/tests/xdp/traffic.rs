@@ -1,8 +1,8 @@
 use crate::counting::allocations;
 use crate::net::{Cable, PATIENCE, THEIRS, checksum_offload, ip, with_pair};
-use crate::rig::{Rig, copy_mode_in_software, datagram, expect, plain};
+use crate::rig::{Rig, config, copy_mode_in_software, datagram, expect, plain};
 use ion_engine::Path;
-use ion_io::xdp::{self, CopyMode, XdpConfig};
+use ion_io::xdp::{self, BusyPoll, CopyMode, XdpConfig};
 use ion_io::{Backend, Doorbell};
 use ion_wire::frame::FrameHeaders;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -76,6 +76,49 @@ fn all_queues_of_a_worker_are_served() {
             rig.knows(&client, media);
             rig.round_trip(&client, media);
         }
+    });
+}
+
+/// Two workers on one interface share nothing but the program.
+#[test]
+fn each_worker_serves_its_own_queues() {
+    with_pair(4, |far| {
+        let mut rig = Rig::new(2, plain);
+        let second = config(&rig.attachment, vec![2, 3]);
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let mut second = Backend::open_xdp(second, Vec::new(), doorbell)
+            .unwrap_or_else(|refused| panic!("{}", refused.error));
+        let media = rig.media[0];
+        let clients: Vec<_> = (0..40).map(|_| far.socket(THEIRS[0])).collect();
+        for client in &clients {
+            rig.knows(client, media);
+            client.send_to(&datagram(1, 200), media).unwrap();
+        }
+        let mut came = [0, 0];
+        rig.wait_for("all have come", |rig| {
+            second.poll(Some(Duration::ZERO)).unwrap();
+            let (arrivals, _) = second.split();
+            came[1] += arrivals.for_each(|r| assert_eq!(r.local, media.ip())).ring;
+            came[0] = rig.received.ring;
+            came[0] + came[1] == 40
+        });
+        assert!(came.iter().all(|&count| count > 0), "{came:?}");
+        second.poll(Some(Duration::ZERO)).unwrap();
+        let count = second.xdp().unwrap().frames();
+        assert!(count.is_whole() && count.outstanding() == 0, "{count:?}");
+    });
+}
+
+#[test]
+fn busy_polling_is_taken() {
+    with_pair(1, |far| {
+        let mut rig = Rig::new(1, |config| {
+            config.busy_poll = Some(BusyPoll {
+                microseconds: 20,
+                budget: 64,
+            });
+        });
+        round_trips(&mut rig, &THEIRS.map(|address| far.socket(address)));
     });
 }
 
