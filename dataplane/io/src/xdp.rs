@@ -328,6 +328,12 @@ impl Xdp {
         self.device.state
     }
 
+    /// Packets that came for the rings and that the kernel dropped, because the worker was
+    /// not quick enough to take out others. A system call for each queue: for once in a while.
+    pub fn dropped(&self) -> u64 {
+        self.device.dropped()
+    }
+
     /// Where the frames are.
     pub fn frames(&self) -> FrameCount {
         let umem = &self.device.umem;

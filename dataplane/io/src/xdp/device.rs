@@ -51,6 +51,8 @@ pub(crate) struct Device {
     refusals: u32,
     /// Nothing was given back since the last check although the TX ring was full.
     stuck: bool,
+    /// Packets that the kernel dropped for sockets that are closed by now.
+    dropped_before: u64,
 }
 
 impl Device {
@@ -102,6 +104,7 @@ impl Device {
             lost_ms: now_ms,
             refusals: 0,
             stuck: false,
+            dropped_before: 0,
             config,
         };
         device.open_rings()?;
@@ -251,6 +254,7 @@ impl Device {
         self.state = RingState::Lost;
         self.refusals = 0;
         self.stuck = false;
+        self.dropped_before = self.dropped();
         // When its socket is closed, the kernel receives into no frame any more.
         self.xsks.clear();
         self.umem.take_back_all();
@@ -263,6 +267,12 @@ impl Device {
         {
             self.stuck = false;
         }
+    }
+
+    /// Packets that came for the rings and found no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        let now: u64 = self.xsks.iter().map(Xsk::dropped).sum();
+        self.dropped_before + now
     }
 
     /// What the sockets write into IP headers.

@@ -78,8 +78,9 @@ impl Paths {
         false
     }
 
-    /// Where the way to a client is kept, unless it is unknown or too old to be trusted.
-    pub(crate) fn look_up(&self, now_ms: u32, path: &Path) -> Option<Place> {
+    /// Where the way to a client is kept, if it is known, and whether that is so old that the
+    /// kernel is to be asked.
+    pub(crate) fn look_up(&self, now_ms: u32, path: &Path) -> Option<(Place, bool)> {
         let (set, tag) = self.place(path);
         let place = self.find(set, tag, path)?;
         let entry = self.entries[place].as_ref()?;
@@ -88,7 +89,8 @@ impl Paths {
             (_, Origin::Frame) => LEARNED_MS,
             (_, Origin::Kernel) => RESOLVED_MS,
         };
-        (now_ms.wrapping_sub(entry.seen_ms) < lifetime).then_some(Place(place))
+        let old = now_ms.wrapping_sub(entry.seen_ms) >= lifetime;
+        Some((Place(place), old))
     }
 
     /// How to serve the path that is kept there.
@@ -191,10 +193,17 @@ mod tests {
     }
 
     fn link_of(paths: &Paths, now_ms: u32, path: &Path) -> Option<LinkHeader> {
-        match paths.way(paths.look_up(now_ms, path)?) {
-            Way::Ring(template) => Some(*template.link()),
-            Way::Socket => None,
+        match paths.look_up(now_ms, path)? {
+            (_, true) => None,
+            (place, false) => match paths.way(place) {
+                Way::Ring(template) => Some(*template.link()),
+                Way::Socket => None,
+            },
         }
+    }
+
+    fn is_old(paths: &Paths, now_ms: u32, path: &Path) -> Option<bool> {
+        paths.look_up(now_ms, path).map(|(_, old)| old)
     }
 
     #[test]
@@ -208,8 +217,8 @@ mod tests {
         assert_eq!(paths.look_up(20, &path(2)), None);
         learn(&mut paths, LEARNED_MS, &path(1), &hop(2));
         let (last, after) = (2 * LEARNED_MS - 1, 2 * LEARNED_MS);
-        assert!(paths.look_up(last, &path(1)).is_some(), "confirmed");
-        assert_eq!(paths.look_up(after, &path(1)), None, "too old");
+        assert_eq!(is_old(&paths, last, &path(1)), Some(false), "confirmed");
+        assert_eq!(is_old(&paths, after, &path(1)), Some(true));
         paths.clear();
         assert_eq!(paths.look_up(0, &path(1)), None);
     }
@@ -221,9 +230,9 @@ mod tests {
         let now = u32::MAX - 10;
         paths.put(now, &path(1), Origin::Kernel, Way::Socket);
         let later = |ms| now.wrapping_add(ms);
-        let place = paths.look_up(later(UNKNOWN_MS - 1), &path(1)).unwrap();
-        assert_eq!(paths.way(place), &Way::Socket);
-        assert_eq!(paths.look_up(later(UNKNOWN_MS), &path(1)), None);
+        let (place, old) = paths.look_up(later(UNKNOWN_MS - 1), &path(1)).unwrap();
+        assert_eq!((paths.way(place), old), (&Way::Socket, false));
+        assert_eq!(is_old(&paths, later(UNKNOWN_MS), &path(1)), Some(true));
         learn(&mut paths, later(2), &path(1), &hop(3));
         assert_eq!(link_of(&paths, later(3), &path(1)), Some(hop(3)));
     }

@@ -67,8 +67,14 @@ impl Device {
             return false;
         }
         let path = &send.path;
-        let known = self.paths.look_up(self.now_ms, path);
-        let Some(place) = known.or_else(|| self.resolve(sockets, path)) else {
+        // If many are to be asked for at once, what was known of them is good for some batches
+        // more; those of which nothing is known go by the socket meanwhile.
+        let place = match self.paths.look_up(self.now_ms, path) {
+            Some((place, false)) => Some(place),
+            Some((place, true)) => self.resolve(sockets, path).or(Some(place)),
+            None => self.resolve(sockets, path),
+        };
+        let Some(place) = place else {
             return false;
         };
         let Way::Ring(template) = self.paths.way(place) else {
@@ -117,9 +123,9 @@ impl Device {
         }
     }
 
-    /// Asks the kernel for the way to a client, and keeps the answer.
+    /// Asks the kernel for the way to a client, and keeps the answer. `None` if it was asked
+    /// too often in this turn.
     fn resolve(&mut self, sockets: &[MediaSocket], path: &Path) -> Option<Place> {
-        // If many are new at once, the others go by the socket, and are asked for later.
         self.lookups_left = self.lookups_left.checked_sub(1)?;
         let way = self.ask(sockets, path).map_or(Way::Socket, Way::Ring);
         Some(self.paths.put(self.now_ms, path, Origin::Kernel, way))

@@ -209,6 +209,12 @@ impl Xsk {
         .map_err(failed)
     }
 
+    /// Packets for it that the kernel dropped, for want of frames or room in the RX ring.
+    pub(crate) fn dropped(&self) -> u64 {
+        let statistics = sockopt::xdp_statistics(&self.fd);
+        statistics.map_or(0, |s| s.rx_dropped + s.rx_ring_full.unwrap_or(0))
+    }
+
     /// Has the kernel look at the fill ring; with busy polling, also at the device.
     pub(crate) fn wake_receive(&self) {
         // There is nothing to read by this call, and it says so.

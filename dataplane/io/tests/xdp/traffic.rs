@@ -5,6 +5,8 @@ use ion_engine::Path;
 use ion_io::xdp::{self, BusyPoll, CopyMode, XdpConfig};
 use ion_io::{Backend, Doorbell};
 use ion_wire::frame::FrameHeaders;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +108,45 @@ fn each_worker_serves_its_own_queues() {
         second.poll(Some(Duration::ZERO)).unwrap();
         let count = second.xdp().unwrap().frames();
         assert!(count.is_whole() && count.outstanding() == 0, "{count:?}");
+    });
+}
+
+#[test]
+fn what_finds_no_room_in_the_ring_is_counted() {
+    with_pair(1, |far| {
+        let mut rig = Rig::new(1, plain);
+        let media = rig.media[0];
+        let client = far.socket(THEIRS[0]);
+        rig.knows(&client, media);
+        rig.round_trip(&client, media);
+        for n in 0..600 {
+            client.send_to(&datagram(n, 100), media).unwrap();
+        }
+        let came = |rig: &Rig| rig.received.ring - 1;
+        rig.wait_for("all are accounted for", |rig| {
+            came(rig) + rig.backend.xdp().unwrap().dropped() == 600
+        });
+        assert_eq!(came(&rig), 255, "all frames but the one being read");
+        // It goes on after that.
+        rig.round_trip(&client, media);
+    });
+}
+
+/// Without the right to lock memory beyond the limit; both are this thread's, or do not
+/// touch those that have the right.
+#[test]
+fn a_limit_on_locked_memory_is_named() {
+    with_pair(1, |_| {
+        let mut sets = rustix::thread::capabilities(None).unwrap();
+        sets.effective.remove(CapabilitySet::IPC_LOCK);
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        let limit = Rlimit {
+            current: Some(64 << 10),
+            ..getrlimit(Resource::Memlock)
+        };
+        setrlimit(Resource::Memlock, limit).unwrap();
+        let text = refused(|_| {});
+        assert!(text.contains("LimitMEMLOCK="), "{text}");
     });
 }
 
