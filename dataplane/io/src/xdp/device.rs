@@ -206,7 +206,7 @@ impl Device {
         if before != link {
             self.paths.clear();
         }
-        let full = self.umem.sending() >= self.config.tx_ring as usize;
+        let full = link.up && self.umem.sending() >= self.config.tx_ring as usize;
         if before.index != link.index || (full && self.stuck) {
             self.lose();
         }

@@ -63,6 +63,39 @@ fn an_interface_that_goes_down_and_up_is_used_again() {
 }
 
 #[test]
+fn what_finds_no_room_in_the_tx_ring_is_given_up_and_counted() {
+    with_pair(1, |far| {
+        let mut rig = Rig::new(1, |config| {
+            (config.tx_ring, config.batch) = (64, 512);
+        });
+        let media = rig.media[0];
+        let client = far.socket(THEIRS[0]);
+        rig.knows(&client, media);
+        rig.round_trip(&client, media);
+        let path = Path {
+            remote: client.local_addr().unwrap(),
+            local: media.ip(),
+        };
+        // Nothing leaves the ring, and nobody has noticed yet.
+        ip("link set ion0 down");
+        let packets: Vec<_> = (0..400).map(|n| (path, datagram(n, 100))).collect();
+        let report = rig.send(&packets);
+        assert_eq!((report.ring, report.ring_full), (64, 336), "{report:?}");
+        assert_eq!((report.full, report.failed), (336, 0), "{report:?}");
+        ip("link set ion0 up");
+        // What is in the ring goes out without another send.
+        rig.wait_for("the ring is in use and empty", |rig| {
+            let xdp = rig.backend.xdp().unwrap();
+            xdp.state() == RingState::Running && xdp.frames().sending == 0
+        });
+        for (_, expected) in &packets[..64] {
+            assert_eq!(expect(&client, media), *expected);
+        }
+        rig.round_trip(&client, media);
+    });
+}
+
+#[test]
 fn an_interface_that_is_made_anew_gets_new_rings() {
     with_pair(1, |far| {
         let mut rig = Rig::new(1, plain);

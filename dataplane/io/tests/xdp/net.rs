@@ -53,7 +53,9 @@ impl Far {
 
     pub(crate) fn ip(&self, arguments: &str) {
         let arguments = arguments.to_owned();
-        self.run(move || ip(&arguments));
+        self.run(move || {
+            ip(&arguments);
+        });
     }
 
     /// A client's socket.
@@ -80,14 +82,15 @@ fn unshare() {
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Runs `ip` in this thread's namespace.
-pub(crate) fn ip(arguments: &str) {
+/// Runs `ip` in this thread's namespace, and gives what it printed.
+pub(crate) fn ip(arguments: &str) -> String {
     let output = Command::new("ip")
         .args(arguments.split(' '))
         .output()
         .expect("iproute2");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {arguments}: {complaint}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// Makes the pair, with so many queues.

@@ -1,4 +1,4 @@
-use crate::net::{OURS, PATIENCE};
+use crate::net::{OURS, PATIENCE, ip};
 use ion_ebpf::{Flow, FlowKey, Programs, Settings, Xdp as Program, XdpMode};
 use ion_engine::{Path, TransmitBatch};
 use ion_io::xdp::{CopyMode, Frame, RingState, TxChecksum, XdpConfig};
@@ -18,14 +18,18 @@ pub(crate) struct Attachment {
 
 impl Attachment {
     pub(crate) fn attach(&mut self) {
-        // First the old one, so that the interface has none.
-        self.program = None;
+        self.detach();
         let program = self.programs.attach_xdp("ion0", XdpMode::Native);
         self.program = Some(program.unwrap());
     }
 
     pub(crate) fn detach(&mut self) {
         self.program = None;
+        // A process that another test is just starting may still hold the descriptor.
+        let end = Instant::now() + PATIENCE;
+        while ip("-o link show ion0").contains("xdp") {
+            assert!(Instant::now() < end, "the program is detached");
+        }
     }
 
     pub(crate) fn flow(&self, client: SocketAddr, media: SocketAddr) {
