@@ -262,4 +262,4 @@ impl<T: Entry> Consumer<T> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -190,3 +190,6 @@ impl WayOut<'_> {
         self.xsk.reap(self.umem)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -316,3 +316,19 @@ fn register(fd: &OwnedFd, umem: &Umem, checksum: Checksum) -> Result<Checksum, X
         .map_err(|source| XdpError::Memory { bytes: len, source })?;
     Ok(Checksum::Software)
 }
+
+#[cfg(test)]
+impl Xsk {
+    /// A socket whose rings are given, and that is none: it cannot be kicked.
+    pub(crate) fn of_rings(rx: Consumer<Descriptor>, fill: Producer<u64>, out: Outgoing) -> Self {
+        let flags = rustix::event::EventfdFlags::empty();
+        Self {
+            fd: rustix::event::eventfd(0, flags).unwrap(),
+            rx,
+            fill,
+            out: Some(out),
+            zero_copy: false,
+            checksum: Checksum::Software,
+        }
+    }
+}

@@ -4,9 +4,19 @@ use proptest::prelude::*;
 use rustix::mm::mmap_anonymous;
 use std::collections::VecDeque;
 
+/// Both sides of one ring; in life one of them is the kernel's.
+pub(crate) fn sides<T: Entry>(size: u32, start: u32) -> (Producer<T>, Consumer<T>) {
+    let memory = ring(size, size_of::<T>(), start);
+    // SAFETY: the entries are `T`s, and there is one producer.
+    let producer = unsafe { Producer::new(memory.clone()) };
+    // SAFETY: the entries are `T`s, and there is one consumer.
+    let consumer = unsafe { Consumer::new(memory) };
+    (producer, consumer)
+}
+
 /// A ring in memory of our own, whose indices begin at `start`.
-fn ring(size: u32, start: u32) -> RingMemory {
-    let (entries, len) = (64, 64 + size as usize * size_of::<u64>());
+fn ring(size: u32, entry: usize, start: u32) -> RingMemory {
+    let (entries, len) = (64, 64 + size as usize * entry);
     // SAFETY: a new mapping at an address that the kernel chooses.
     let base = unsafe {
         mmap_anonymous(
@@ -30,16 +40,6 @@ fn ring(size: u32, start: u32) -> RingMemory {
     memory.producer().store(start, Ordering::Relaxed);
     memory.consumer().store(start, Ordering::Relaxed);
     memory
-}
-
-/// Both sides of one ring; in life one of them is the kernel's.
-fn sides(size: u32, start: u32) -> (Producer<u64>, Consumer<u64>) {
-    let memory = ring(size, start);
-    // SAFETY: the entries are `u64`s, and there is one producer.
-    let producer = unsafe { Producer::new(memory.clone()) };
-    // SAFETY: the entries are `u64`s, and there is one consumer.
-    let consumer = unsafe { Consumer::new(memory) };
-    (producer, consumer)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +162,7 @@ fn two_threads_see_every_entry_once_and_in_order() {
 
 #[test]
 fn the_wakeup_flag_is_read() {
-    let (producer, _) = sides(2, 0);
+    let (producer, _) = sides::<u64>(2, 0);
     assert!(!producer.needs_wakeup());
     let flags = producer.memory.index(producer.memory.flags);
     flags.store(NEED_WAKEUP, Ordering::Relaxed);
