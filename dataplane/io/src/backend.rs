@@ -184,8 +184,8 @@ impl Backend {
     }
 
     /// The memory to seal datagrams into: of at most `bytes` bytes in at most `sends` sends,
-    /// or, for AF_XDP, of as many frames as its configuration says. Those are set aside for
-    /// one batch: a second one goes by the sockets.
+    /// or, for AF_XDP, of as many frames as its configuration says. Those suffice for one
+    /// batch at a time: another one, made meanwhile, goes by the sockets.
     pub fn batch(&mut self, bytes: usize, sends: usize) -> TransmitBatch<Frame> {
         let framed = match self {
             Self::Xdp(xdp) => xdp.batch(),

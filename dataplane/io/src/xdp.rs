@@ -176,7 +176,7 @@ impl fmt::Display for RingState {
     }
 }
 
-/// Where a worker's frames are. The numbers add up to `total`, or some are lost.
+/// Where a worker's frames are. The numbers add up to `total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameCount {
     /// All frames.
@@ -187,26 +187,18 @@ pub struct FrameCount {
     pub receiving: usize,
     /// Arrived, and not yet given back.
     pub reading: usize,
-    /// In the transmit batch, or kept for it.
+    /// In the transmit batch: as many as it was made with, or something was lost.
     pub batch: usize,
     /// In the TX ring, on their way, and in the completion ring.
     pub sending: usize,
-    /// Dropped by whoever had them.
-    pub lost: usize,
     /// How often the kernel gave back a frame that it did not have.
     pub bogus: u64,
 }
 
 impl FrameCount {
-    /// Frames that are neither where they begin nor known to be anywhere: zero when nothing is
-    /// under way.
+    /// Frames under way: zero when nothing is received or sent.
     pub fn outstanding(&self) -> usize {
-        self.total - self.free - self.receiving - self.batch
-    }
-
-    /// Whether every frame is somewhere.
-    pub fn is_whole(&self) -> bool {
-        self.outstanding() == self.reading + self.sending && self.lost == 0 && self.bogus == 0
+        self.reading + self.sending
     }
 }
 
@@ -297,8 +289,8 @@ impl Xdp {
 
     /// See [`Backend::batch`](crate::Backend::batch).
     pub(crate) fn batch(&mut self) -> Option<TransmitBatch<Frame>> {
-        let frames = self.device.take_reserve();
-        (!frames.is_empty()).then(|| TransmitBatch::framed(frames))
+        let other = self.device.in_use() > self.arrivals.len();
+        (!other).then(|| TransmitBatch::framed(self.device.take_batch()))
     }
 
     /// Whether frames are copied by the kernel, and how the memory is paged, for the log.
@@ -342,9 +334,8 @@ impl Xdp {
             free: umem.free(),
             receiving: umem.receiving(),
             reading: self.arrivals.len(),
-            batch: self.device.config.batch as usize,
+            batch: self.device.in_use() - self.arrivals.len(),
             sending: umem.sending(),
-            lost: umem.lost(),
             bogus: umem.bogus(),
         }
     }

@@ -32,8 +32,6 @@ pub(crate) struct Device {
     // Closed first.
     pub(crate) xsks: Vec<Xsk>,
     pub(crate) umem: Umem,
-    /// Frames set aside for the transmit batch.
-    reserve: Vec<Frame>,
     pub(crate) paths: Paths,
     pub(crate) netlink: Netlink,
     pub(crate) link: Link,
@@ -77,20 +75,16 @@ impl Device {
         let interface = Interface::new(name).map_err(missing)?;
         let link = interface.link().map_err(missing)?;
         let frames = config.frames();
-        let mut umem = Umem::new(frames).map_err(|source| XdpError::Memory {
+        let umem = Umem::new(frames).map_err(|source| XdpError::Memory {
             bytes: u64::from(frames) * CHUNK as u64,
             source,
         })?;
         let what = "asking for routes";
         let netlink = Netlink::new().map_err(|source| XdpError::Socket { what, source })?;
-        let reserve = std::iter::from_fn(|| umem.take())
-            .take(config.batch as usize)
-            .collect();
         let now_ms = clock_ms();
         let mut device = Self {
             xsks: Vec::with_capacity(config.queues.len()),
             umem,
-            reserve,
             paths: Paths::new(config.paths),
             netlink,
             link,
@@ -280,9 +274,15 @@ impl Device {
         self.fields[usize::from(!v4)]
     }
 
-    /// The frames for the transmit batch; none the second time.
-    pub(crate) fn take_reserve(&mut self) -> Vec<Frame> {
-        std::mem::take(&mut self.reserve)
+    /// Frames that neither the kernel has nor nobody.
+    pub(crate) fn in_use(&self) -> usize {
+        self.umem.total() - self.umem.free() - self.umem.receiving() - self.umem.sending()
+    }
+
+    /// The frames for a transmit batch.
+    pub(crate) fn take_batch(&mut self) -> impl Iterator<Item = Frame> {
+        let batch = self.config.batch as usize;
+        std::iter::from_fn(|| self.umem.take()).take(batch)
     }
 
     pub(crate) fn pages(&self) -> Pages {

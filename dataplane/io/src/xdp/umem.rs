@@ -1,6 +1,6 @@
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -30,16 +30,16 @@ struct Memory {
     base: NonNull<u8>,
     len: usize,
     pages: Pages,
-    /// Frames that were dropped instead of being given back.
-    lost: Cell<usize>,
+    /// Numbers of frames whose handles were dropped.
+    dropped: RefCell<Vec<u32>>,
 }
 
 impl Memory {
     /// # Errors
     /// When there is not so much memory.
-    fn new(len: usize) -> Result<Self, Errno> {
+    fn new(frames: u32) -> Result<Self, Errno> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        let len = len.next_multiple_of(HUGE_PAGE);
+        let len = (frames as usize * CHUNK).next_multiple_of(HUGE_PAGE);
         // SAFETY: a new mapping at an address that the kernel chooses.
         let huge = unsafe {
             mmap_anonymous(
@@ -57,7 +57,7 @@ impl Memory {
             base: NonNull::new(base.cast()).ok_or(Errno::NOMEM)?,
             len,
             pages,
-            lost: Cell::new(0),
+            dropped: RefCell::new(Vec::with_capacity(frames as usize)),
         })
     }
 }
@@ -100,8 +100,8 @@ impl Drop for Memory {
     }
 }
 
-/// One frame of a UMEM. There is one handle for each, from start to end: whoever has it
-/// may read and write the frame, and nobody else does.
+/// One frame of a UMEM. There is one handle for each at any time: whoever has it may read and
+/// write the frame, and nobody else does. Dropped, it is free again.
 ///
 /// It derefs to the room for the payload of a datagram to be sent.
 pub struct Frame {
@@ -156,7 +156,8 @@ impl std::fmt::Debug for Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        self.memory.lost.set(self.memory.lost.get() + 1);
+        // Never more than there are frames, so it does not grow.
+        self.memory.dropped.borrow_mut().push(self.number);
     }
 }
 
@@ -190,7 +191,7 @@ impl Umem {
     /// # Errors
     /// When there is not so much memory.
     pub(crate) fn new(frames: u32) -> Result<Self, Errno> {
-        let memory = Rc::new(Memory::new(frames as usize * CHUNK)?);
+        let memory = Rc::new(Memory::new(frames)?);
         let handle = |number| Frame {
             memory: Rc::clone(&memory),
             number,
@@ -207,7 +208,12 @@ impl Umem {
 
     /// Takes a free frame.
     pub(crate) fn take(&mut self) -> Option<Frame> {
-        self.free.pop()
+        self.free.pop().or_else(|| {
+            // The handle of this number is gone, so this is the one.
+            let number = self.memory.dropped.borrow_mut().pop()?;
+            let memory = Rc::clone(&self.memory);
+            Some(Frame { memory, number })
+        })
     }
 
     /// Gives a frame back that is not used any more.
@@ -266,7 +272,7 @@ impl Umem {
     }
 
     pub(crate) fn free(&self) -> usize {
-        self.free.len()
+        self.free.len() + self.memory.dropped.borrow().len()
     }
 
     pub(crate) fn receiving(&self) -> usize {
@@ -279,11 +285,6 @@ impl Umem {
 
     pub(crate) fn total(&self) -> usize {
         self.lent.len()
-    }
-
-    /// Frames that were dropped, and can never be used again.
-    pub(crate) fn lost(&self) -> usize {
-        self.memory.lost.get()
     }
 
     pub(crate) fn bogus(&self) -> u64 {
@@ -313,9 +314,21 @@ mod tests {
         assert_eq!(umem.bogus(), 4);
         umem.lend(frame, Way::In(1));
         umem.take_back_all();
-        assert_eq!((umem.free(), umem.receiving(), umem.lost()), (8, 0, 0));
-        umem.take();
-        assert_eq!(umem.lost(), 1);
+        assert_eq!((umem.free(), umem.receiving()), (8, 0));
+    }
+
+    #[test]
+    fn a_dropped_frame_is_free_again() {
+        let mut umem = Umem::new(3).unwrap();
+        let held = umem.take().unwrap();
+        for _ in 0..10 {
+            drop([umem.take().unwrap(), umem.take().unwrap()]);
+            assert_eq!(umem.free(), 2);
+        }
+        let rest: Vec<_> = std::iter::from_fn(|| umem.take()).collect();
+        let mut addrs: Vec<_> = rest.iter().chain([&held]).map(Frame::addr).collect();
+        addrs.sort_unstable();
+        assert_eq!(addrs, [0, 2_048, 4_096]);
     }
 
     #[test]

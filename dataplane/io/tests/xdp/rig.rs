@@ -47,6 +47,7 @@ pub(crate) struct Rig {
     pub(crate) media: Vec<SocketAddr>,
     /// Of all polls so far.
     pub(crate) received: ReceiveReport,
+    batch_frames: usize,
     _port: MediaPort,
 }
 
@@ -86,6 +87,7 @@ impl Rig {
         }));
         let mut config = config(&attachment, (0..queues).collect());
         adjust(&mut config);
+        let batch_frames = config.batch as usize;
         let doorbell = Arc::new(Doorbell::new().unwrap());
         let mut backend = match Backend::open_xdp(config, sockets, doorbell) {
             Ok(backend) => backend,
@@ -98,6 +100,7 @@ impl Rig {
             attachment,
             media,
             received: ReceiveReport::default(),
+            batch_frames,
             _port: port,
         }
     }
@@ -190,10 +193,13 @@ impl Drop for Rig {
         if std::thread::panicking() {
             return;
         }
+        let batch = self.batch_frames;
         self.wait_for("all frames are back", |rig| {
             rig.turn(Duration::ZERO);
             let count = rig.backend.xdp().unwrap().frames();
-            assert!(count.is_whole(), "{count:?}");
+            let whole = count.free + count.receiving + count.outstanding() + batch;
+            assert_eq!((whole, count.batch), (count.total, batch), "{count:?}");
+            assert_eq!(count.bogus, 0, "{count:?}");
             count.outstanding() == 0
         });
     }

@@ -107,7 +107,7 @@ fn each_worker_serves_its_own_queues() {
         assert!(came.iter().all(|&count| count > 0), "{came:?}");
         second.poll(Some(Duration::ZERO)).unwrap();
         let count = second.xdp().unwrap().frames();
-        assert!(count.is_whole() && count.outstanding() == 0, "{count:?}");
+        assert_eq!((count.outstanding(), count.batch, count.bogus), (0, 0, 0));
     });
 }
 
@@ -374,6 +374,37 @@ fn receiving_and_sending_do_not_allocate() {
             }
         }
         assert_eq!(allocated, Some(0));
+    });
+}
+
+#[test]
+fn a_batch_can_be_made_again_when_the_last_one_is_gone() {
+    with_pair(1, |_| {
+        let config = XdpConfig::new("ion0", vec![0], Arc::new(|_, _| Ok(())));
+        let doorbell = Arc::new(Doorbell::new().unwrap());
+        let mut backend = Backend::open_xdp(config, Vec::new(), doorbell)
+            .unwrap_or_else(|refused| panic!("{}", refused.error));
+        for _ in 0..20 {
+            let batch = backend.batch(1_000, 10);
+            assert!(batch.is_framed());
+            assert!(!backend.batch(1_000, 10).is_framed(), "there is one");
+            assert_eq!(backend.xdp().unwrap().frames().batch, 256);
+        }
+        assert_eq!(backend.xdp().unwrap().frames().batch, 0);
+    });
+}
+
+/// `io = auto` measures so; it leaves nothing behind.
+#[test]
+fn both_ways_are_measured_by_what_they_are() {
+    with_pair(1, |_| {
+        let costs = xdp::measure("ion0", CopyMode::Auto).unwrap();
+        assert!(costs.ring_ns > 0 && costs.socket_ns > 0, "{costs:?}");
+        let left = ip("route show") + &ip("neighbour show");
+        assert!(!left.contains("198.18"), "{left}");
+        ip("link set ion0 down");
+        let error = xdp::measure("ion0", CopyMode::Auto).unwrap_err();
+        assert!(!error.to_string().is_empty());
     });
 }
 
