@@ -1,5 +1,5 @@
 use crate::{Error, Flows, Xdp, XdpMode};
-use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ReusePortSockArray, RingBuf, XskMap};
 use aya::programs::SkReuseport;
 use aya::{Ebpf, EbpfLoader};
 use ion_ebpf_types::settings::MAX_MEDIA;
@@ -92,11 +92,18 @@ impl Programs {
     /// [`Error::NoInterface`], [`Error::Busy`], [`Error::NoNative`], [`Error::Permission`], [`Error::Rejected`].
     pub fn attach_xdp(&mut self, interface: &str, mode: XdpMode) -> Result<Xdp, Error> {
         let wrong = |e| Error::aya("opening a map", e);
-        let sockets = self.map("XSKS")?.try_into().map_err(wrong)?;
+        let sockets = self.xsk_map()?;
         let devices = self.map("DEVICES")?.try_into().map_err(wrong)?;
         let program = self.xdp_program()?;
         let program = program.fd().map_err(|e| Error::load("XDP", e))?;
         Xdp::attach(program.as_fd(), interface, mode, sockets, devices)
+    }
+
+    /// The AF_XDP sockets by queue, for tests without an interface.
+    #[doc(hidden)]
+    pub fn xsk_map(&self) -> Result<XskMap<MapData>, Error> {
+        let map = self.map("XSKS")?;
+        map.try_into().map_err(|e| Error::aya("opening a map", e))
     }
 
     /// Loads the XDP program without attaching it, for `BPF_PROG_TEST_RUN`.
@@ -174,9 +181,10 @@ impl Programs {
     /// Another handle of a map that stays with the programs.
     fn map(&self, name: &'static str) -> Result<Map, Error> {
         let wrong = |e| Error::aya("opening a map", e);
-        use Map::{Array, DevMapHash, HashMap, XskMap};
         let map = self.ebpf.map(name);
-        let Some(Array(data) | HashMap(data) | XskMap(data) | DevMapHash(data)) = map else {
+        let Some(Map::Array(data) | Map::HashMap(data) | Map::XskMap(data) | Map::DevMapHash(data)) =
+            map
+        else {
             return Err(Error::Object(format!("no map {name}")));
         };
         let fd = data.fd().as_fd().try_clone_to_owned();

@@ -46,7 +46,8 @@ fn handle(ctx: &XdpContext, settings: &Settings) -> Outcome {
     };
     let kind = match frame.array(udp.payload()) {
         Some(first) => kind_of(first, len),
-        None => PacketKind::Unknown,
+        None if len < 2 => PacketKind::Unknown,
+        None => return (Verdict::PassUnread, XDP_PASS),
     };
     // SAFETY: user space replaces entries whole, and may remove this one meanwhile: the kernel keeps
     // its memory, so at worst this packet goes where the next flow in that place goes.
