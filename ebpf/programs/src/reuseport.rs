@@ -32,7 +32,7 @@ fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u3
         Some([128..=191]) => {}
         _ => return workers,
     }
-    // SAFETY: as in `xdp::handle`.
+    // SAFETY: as in `xdp::handle`: the entry may change under us, to another that is whole.
     match unsafe { FLOWS.get(key) } {
         Some(flow) if u32::from(flow.worker) < workers => u32::from(flow.worker),
         _ => worker_of(&key.remote, workers),

@@ -10,7 +10,7 @@ pub const SAMPLE_BYTES: usize = 12;
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 pub struct Sample {
-    /// When, nanoseconds of `CLOCK_MONOTONIC`.
+    /// When, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
     pub at_ns: u64,
     /// From where, to where.
     pub key: FlowKey,
