@@ -32,6 +32,7 @@ step() {
 }
 
 step "unit, property and process tests" "$cargo" test --workspace --locked --no-fail-fast
+step "the eBPF object and its source" scripts/ebpf.sh check
 step "interleavings (loom)" make --no-print-directory test-loom
 step "corpora of the fuzz targets" "$cargo" test --locked --manifest-path fuzz/Cargo.toml
 step "real clients" node tests/run.mjs "$@"

@@ -145,9 +145,9 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// Capabilities that loading and attaching need, and their bits (`linux/capability.h`).
 const NEEDED: [(&str, u32); 3] = [("CAP_BPF", 39), ("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13)];
 
-/// What this process lacks for eBPF, and how to get it.
+/// What this thread lacks for eBPF, and how to get it.
 fn missing_privilege() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))

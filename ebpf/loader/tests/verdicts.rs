@@ -88,6 +88,33 @@ fn known_flows_are_passed_or_redirected() {
     }
 }
 
+/// A frame larger than a page lies in pieces, which AF_XDP sockets do not take.
+#[test]
+fn media_in_a_jumbo_frame_is_passed() {
+    let Some(mut kernel) = Kernel::load(&settings()) else {
+        return;
+    };
+    let Ok(socket) = rustix::net::socket(AddressFamily::XDP, SocketType::RAW, None) else {
+        return skip(&"AF_XDP sockets need CAP_NET_RAW");
+    };
+    let mut sockets = kernel.programs.xsk_map().unwrap();
+    sockets.set(0, socket.as_raw_fd(), 0).unwrap();
+    for pair in PAIRS {
+        let jumbo = [rtp(), vec![7; 8_000]].concat();
+        let mut verdict = |payload: &[u8]| {
+            let frame = frame(pair.0, pair.1, &[], payload);
+            let outcome = kernel.run(&frame);
+            assert_eq!(outcome.frame, frame);
+            outcome.verdict
+        };
+        assert_eq!(verdict(&jumbo), Verdict::DropUnknownFlow);
+        kernel.flows.set(key(pair), Flow::of_worker(0)).unwrap();
+        let mut verdict = |payload: &[u8]| kernel.run(&frame(pair.0, pair.1, &[], payload)).verdict;
+        assert_eq!(verdict(&jumbo), Verdict::PassMedia);
+        assert_eq!(verdict(&rtp()), Verdict::Redirected);
+    }
+}
+
 #[test]
 fn other_ports_and_addresses_are_left_alone() {
     let one_address = ion_ebpf::Settings::new(&[address("198.51.100.1:7882")], 1).unwrap();

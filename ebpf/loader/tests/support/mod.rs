@@ -76,7 +76,7 @@ impl Kernel {
     /// At least 14 bytes: the kernel runs nothing on less.
     pub fn run(&mut self, frame: &[u8]) -> Outcome {
         let before = self.programs.counters().unwrap();
-        let mut out = vec![0; 2_048];
+        let mut out = vec![0; frame.len()];
         let options = TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
@@ -111,7 +111,7 @@ pub fn frame(source: &str, destination: &str, vlans: &[u16], payload: &[u8]) -> 
         traffic_class: 0xb8,
         hop_limit: 64,
     };
-    let mut out = vec![0; 2_048];
+    let mut out = vec![0; payload.len() + 100];
     let len = headers.write(payload, &mut out).unwrap();
     out.truncate(len);
     out

@@ -26,12 +26,17 @@ pub fn enter(queues: u32) -> Option<()> {
     ip("link set lo up");
     // The kernel's own packets (IPv6 router solicitations) would be counted with the test's.
     std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").ok();
-    ip(&format!(
-        "link add {NEAR} {queues} type veth peer name {FAR} {queues}"
-    ));
-    ip(&format!("link set {NEAR} address 02:00:00:00:00:01 up"));
-    ip(&format!("link set {FAR} address 02:00:00:00:00:02 up"));
+    pair(NEAR, FAR, &queues);
     Some(())
+}
+
+/// A veth pair, both ends up, with the addresses of this host and of its neighbour.
+pub fn pair(near: &str, far: &str, queues: &str) {
+    ip(&format!(
+        "link add {near} {queues} type veth peer name {far} {queues}"
+    ));
+    ip(&format!("link set {near} address 02:00:00:00:00:01 up"));
+    ip(&format!("link set {far} address 02:00:00:00:00:02 up"));
 }
 
 /// Runs `ip` in this thread's namespace.
@@ -82,6 +87,30 @@ impl Wire {
         let sent = rustix::net::send(&self.0, frame, rustix::net::SendFlags::empty());
         assert_eq!(sent.unwrap(), frame.len());
     }
+
+    /// The next frame that came in; `None` if there is none in time.
+    pub fn receive(&self) -> Option<Vec<u8>> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let patience = Timespec {
+            tv_sec: 5,
+            tv_nsec: 0,
+        };
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        if poll(&mut fds, Some(&patience)).unwrap() == 0 {
+            return None;
+        }
+        let mut bytes = vec![0; 2_048];
+        let flags = rustix::net::RecvFlags::empty();
+        let (len, _) = rustix::net::recv(&self.0, &mut bytes[..], flags).unwrap();
+        bytes.truncate(len);
+        Some(bytes)
+    }
+}
+
+/// Index of an interface of this thread's namespace.
+pub fn index_of(interface: &str) -> u32 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    rustix::net::netdevice::name_to_index(socket, interface).unwrap()
 }
 
 /// A frame to the near interface.
