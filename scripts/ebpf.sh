@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The eBPF object: `ebpf.sh build` makes ebpf/ion.bpf.o anew, `ebpf.sh check` holds it against its source.
+# The eBPF object: `ebpf.sh build [nightly|debian]` makes ebpf/ion.bpf.o anew, `ebpf.sh check` holds it
+# against its source.
 #
 # A compiler with a `core` for BPF is looked for in this order: rustup's nightly with rust-src; Debian's
 # rustc-web with libstd-rust-web-dev-bpf. With neither, the committed object is used as it is.
@@ -73,13 +74,13 @@ linker_of() {
     if [ "$(cat "$home/stamp" 2>/dev/null)" != "$stamp" ]; then
         say "builds bpf-linker $linker_version for LLVM $major (once; two to four minutes on two cores)" >&2
         mkdir -p "$home"
-        LLVM_PREFIX=$prefix CARGO_TARGET_DIR=$tools/linker-build "$cargo" install bpf-linker --quiet \
+        LLVM_PREFIX=$prefix CARGO_TARGET_DIR=$home/build "$cargo" install bpf-linker --quiet \
             --version "$linker_version" --locked --force --no-default-features --features "llvm-$major" --root "$home" \
             >"$home/log" 2>&1 || {
             tail -n 20 "$home/log" >&2
             return 1
         }
-        rm -rf "$tools/linker-build"
+        rm -rf "$home/build"
         # Last, so that an interrupted build is not taken for a finished one.
         echo "$stamp" >"$home/stamp"
     fi
@@ -112,7 +113,7 @@ compare() { "$cargo" run --quiet --locked -p ion-ebpf --example ion-bpf-object -
 
 build() {
     local name rustc built
-    for name in nightly debian; do
+    for name in ${1:-nightly debian}; do
         rustc=$(rustc_of "$name") || continue
         say "compiles with $(identity "$rustc")"
         built=$(compile "$name" "$rustc") || exit 1
@@ -145,6 +146,7 @@ check() {
 }
 
 case "${1:-build}" in
-    build | check) "${1:-build}" ;;
-    *) echo "usage: ebpf.sh build|check" >&2; exit 2 ;;
+    build) build "${2:-}" ;;
+    check) check ;;
+    *) echo "usage: ebpf.sh build [nightly|debian] | check" >&2; exit 2 ;;
 esac

@@ -41,8 +41,20 @@ pub const ETHERTYPE_QINQ: u16 = 0x88a8;
 pub const PROTOCOL_UDP: u8 = 17;
 
 /// Bytes of a frame, as far as they can be read in one piece.
+///
+/// A position in it is a number that comes from [`Packet::start`] and [`Packet::skip`] and to which
+/// constants are added. For a slice it is an offset, for the XDP program an address.
 pub trait Packet {
-    /// The `N` bytes at `at`, or `None` if the frame ends before.
+    /// The position of the first byte.
+    fn start(&self) -> usize;
+
+    /// The position `N` bytes behind another.
+    #[inline(always)]
+    fn skip<const N: usize>(&self, at: usize) -> usize {
+        at + N
+    }
+
+    /// The `N` bytes at a position, or `None` if the frame ends before.
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]>;
 
     /// Length of the whole frame, bytes.
@@ -51,19 +63,16 @@ pub trait Packet {
 
 /// A frame that can be changed in place.
 pub trait PacketMut: Packet {
-    /// Overwrites the bytes at `at`, or does nothing and returns `None` if the frame ends before.
+    /// Overwrites the bytes at a position, or does nothing and returns `None` if the frame ends before.
     fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()>;
 }
 
-impl PacketMut for [u8] {
-    #[inline]
-    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
-        *self.get_mut(at..)?.first_chunk_mut::<N>()? = bytes;
-        Some(())
-    }
-}
-
 impl Packet for [u8] {
+    #[inline]
+    fn start(&self) -> usize {
+        0
+    }
+
     #[inline]
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
         bytes::array_at(self, at)
@@ -72,6 +81,14 @@ impl Packet for [u8] {
     #[inline]
     fn frame_len(&self) -> usize {
         self.len()
+    }
+}
+
+impl PacketMut for [u8] {
+    #[inline]
+    fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
+        *self.get_mut(at..)?.first_chunk_mut::<N>()? = bytes;
+        Some(())
     }
 }
 
@@ -119,14 +136,18 @@ impl IpVersion {
 /// The headers of an unfragmented UDP datagram: where they are, and what they say of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpFrame {
-    /// Offset of the IP header.
+    /// Position of the IP header.
     pub network: usize,
+    /// Position of the UDP header.
+    pub transport: usize,
     /// Which IP.
     pub version: IpVersion,
     /// UDP source port.
     pub source_port: u16,
     /// UDP destination port.
     pub destination_port: u16,
+    /// Bytes of headers, from the frame's first to the payload.
+    pub headers_len: usize,
     /// Length of the UDP payload, or `None` if the lengths that UDP, IP and the frame name contradict
     /// each other. Bytes behind it in the frame are Ethernet's padding.
     pub payload_len: Option<usize>,
@@ -139,63 +160,67 @@ impl UdpFrame {
     /// Why there is none that this code reads.
     #[inline(always)]
     pub fn parse<P: Packet + ?Sized>(frame: &P) -> Result<Self, Unread> {
-        let (ethertype, network) = network_header(frame)?;
-        let (version, ip_payload_len) = match ethertype {
-            ETHERTYPE_IPV4 => (IpVersion::V4, ipv4(frame, network)?),
-            ETHERTYPE_IPV6 => (IpVersion::V6, ipv6(frame, network)?),
+        let (ethertype, network, network_len) = network_header(frame)?;
+        let (version, ip_payload_len, transport) = match ethertype {
+            ETHERTYPE_IPV4 => {
+                let transport = frame.skip::<IPV4_LEN>(network);
+                (IpVersion::V4, ipv4(frame, network)?, transport)
+            }
+            ETHERTYPE_IPV6 => {
+                let transport = frame.skip::<IPV6_LEN>(network);
+                (IpVersion::V6, ipv6(frame, network)?, transport)
+            }
             _ => return Err(Unread::NotIp),
         };
-        let transport = network + version.header_len();
         let [s, t, d, e] = frame.array(transport).ok_or(Unread::Truncated)?;
         let [l, m, _, _] = frame.array(transport + 4).ok_or(Unread::Truncated)?;
         let udp_len = usize::from(u16::from_be_bytes([l, m]));
+        let transport_len = network_len + version.header_len();
         let fits = udp_len >= UDP_LEN
             && udp_len <= ip_payload_len
-            && transport + ip_payload_len <= frame.frame_len();
+            && transport_len + ip_payload_len <= frame.frame_len();
         Ok(Self {
             network,
+            transport,
             version,
             source_port: u16::from_be_bytes([s, t]),
             destination_port: u16::from_be_bytes([d, e]),
+            headers_len: transport_len + UDP_LEN,
             payload_len: if fits { Some(udp_len - UDP_LEN) } else { None },
         })
     }
 
-    /// Offset of the UDP header.
-    #[inline]
-    #[must_use]
-    pub const fn transport(&self) -> usize {
-        self.network + self.version.header_len()
-    }
-
-    /// Offset of the UDP payload.
-    #[inline]
+    /// Position of the UDP payload.
+    #[inline(always)]
     #[must_use]
     pub const fn payload(&self) -> usize {
-        self.transport() + UDP_LEN
+        self.transport + UDP_LEN
     }
 }
 
-/// EtherType and offset of what is behind the VLAN tags.
+/// EtherType of what is behind the VLAN tags, its position, and the bytes before it.
 #[inline(always)]
-fn network_header<P: Packet + ?Sized>(frame: &P) -> Result<(u16, usize), Unread> {
-    let ethertype = |at| {
-        let bytes = frame.array(at).ok_or(Unread::Truncated)?;
+fn network_header<P: Packet + ?Sized>(frame: &P) -> Result<(u16, usize, usize), Unread> {
+    const TAGGED_LEN: usize = ETHERNET_LEN + VLAN_TAG_LEN;
+    const TWICE_TAGGED_LEN: usize = TAGGED_LEN + VLAN_TAG_LEN;
+    let start = frame.start();
+    let ethertype_before = |at: usize| {
+        let bytes = frame.array(at - 2).ok_or(Unread::Truncated)?;
         Ok(u16::from_be_bytes(bytes))
     };
     let is_tag = |kind| kind == ETHERTYPE_VLAN || kind == ETHERTYPE_QINQ;
-    // Written out, for the offset to be one of three constants to the verifier.
-    let kind = ethertype(ETHERNET_LEN - 2)?;
+    let kind = ethertype_before(start + ETHERNET_LEN)?;
     if !is_tag(kind) {
-        return Ok((kind, ETHERNET_LEN));
+        return Ok((kind, frame.skip::<ETHERNET_LEN>(start), ETHERNET_LEN));
     }
-    let kind = ethertype(ETHERNET_LEN + VLAN_TAG_LEN - 2)?;
+    let kind = ethertype_before(start + TAGGED_LEN)?;
     if !is_tag(kind) {
-        return Ok((kind, ETHERNET_LEN + VLAN_TAG_LEN));
+        return Ok((kind, frame.skip::<TAGGED_LEN>(start), TAGGED_LEN));
     }
-    let kind = ethertype(ETHERNET_LEN + 2 * VLAN_TAG_LEN - 2)?;
+    let kind = ethertype_before(start + TWICE_TAGGED_LEN)?;
     if !is_tag(kind) {
-        return Ok((kind, ETHERNET_LEN + 2 * VLAN_TAG_LEN));
+        let at = frame.skip::<TWICE_TAGGED_LEN>(start);
+        return Ok((kind, at, TWICE_TAGGED_LEN));
     }
     Err(Unread::VlanTags)
 }

@@ -34,7 +34,7 @@ fn made_anew(from: SocketAddr, to: SocketAddr, vlans: &[u16], hops: u8, payload:
 /// Verifies checksums the receiver's way: the sum over all, checksum included, is all ones.
 fn checksums_hold(frame: &[u8]) -> bool {
     let udp = UdpFrame::parse(frame).unwrap();
-    let (network, transport) = (udp.network, udp.transport());
+    let (network, transport) = (udp.network, udp.transport);
     let end = udp.payload() + udp.payload_len.unwrap();
     let (addresses, header) = match udp.version {
         IpVersion::V4 => (
@@ -177,7 +177,7 @@ proptest! {
         if bend {
             // The checksum of this packet, taken into its payload, makes the checksum zero, sent as ones.
             let udp = UdpFrame::parse(&received[..]).unwrap();
-            let at = udp.transport() + 6;
+            let at = udp.transport + 6;
             let check = u16::from_be_bytes([received[at], received[at + 1]]);
             let first = u16::from_be_bytes([payload[0], payload[1]]);
             let sum = u32::from(first) + u32::from(check);
@@ -211,7 +211,7 @@ proptest! {
         if let Some([a, b, c]) = damage {
             // Traffic class, flow label, identification, checksums: what parsing does not look at.
             let udp = UdpFrame::parse(&received[..]).unwrap();
-            received.put(udp.transport() + 6, [a, b]).unwrap();
+            received.put(udp.transport + 6, [a, b]).unwrap();
             received.put(udp.network + 1, [c]).unwrap();
         }
         let key = FlowKey::new(source, local);

@@ -6,31 +6,9 @@ use ion_ebpf::{Flow, FlowKey, Programs, Settings};
 use ion_tables::steer::worker_of;
 use proptest::prelude::*;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SocketType, sockopt};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use support::*;
-
-/// A reuseport group at `address`; port 0 is the kernel's choice.
-fn group(mut address: SocketAddr, members: usize) -> (Vec<UdpSocket>, SocketAddr) {
-    let mut sockets = Vec::new();
-    for _ in 0..members {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let fd: OwnedFd = rustix::net::socket(family, SocketType::DGRAM, None).unwrap();
-        sockopt::set_socket_reuseport(&fd, true).unwrap();
-        if address.is_ipv6() {
-            sockopt::set_ipv6_v6only(&fd, true).unwrap();
-        }
-        rustix::net::bind(&fd, &address).unwrap();
-        let socket = UdpSocket::from(fd);
-        address = socket.local_addr().unwrap();
-        sockets.push(socket);
-    }
-    (sockets, address)
-}
 
 /// Index of the one socket that has a datagram, after taking it.
 fn arrival(sockets: &[UdpSocket]) -> usize {

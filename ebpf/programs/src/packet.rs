@@ -6,7 +6,9 @@ use ion_wire::frame::{Packet, PacketMut};
 /// The part of a packet that lies in one piece, read by words of one, two or four bytes.
 ///
 /// Headers lie at odd offsets, where Rust and LLVM would read them byte by byte; the machines that
-/// Ion runs on read words there, and the verifier lets them. Hence the assembler.
+/// Ion runs on read words there, and the verifier lets them. Hence the assembler. Positions are
+/// addresses, so that nothing but constants is ever added to one: without CAP_PERFMON, the verifier
+/// takes no other arithmetic on packets.
 pub(crate) struct Frame {
     start: usize,
     end: usize,
@@ -35,31 +37,39 @@ impl Frame {
         }
     }
 
-    /// True if nothing of the frame lies elsewhere.
+    /// Whether the `N` bytes at a position are there, asked in the verifier's own way.
     #[inline(always)]
-    pub(crate) fn is_linear(&self) -> bool {
-        self.end - self.start == self.len
-    }
-
-    /// The address of the `N` bytes at `at`, checked in the verifier's own way.
-    #[inline(always)]
-    fn address<const N: usize>(&self, at: usize) -> Option<usize> {
-        let start = self.start + at;
-        (start + N <= self.end).then_some(start)
+    fn has<const N: usize>(&self, at: usize) -> bool {
+        at + N <= self.end
     }
 }
 
 impl Packet for Frame {
     #[inline(always)]
+    fn start(&self) -> usize {
+        self.start
+    }
+
+    /// An addition that LLVM cannot move behind a branch, where it would add a variable.
+    #[inline(always)]
+    fn skip<const N: usize>(&self, mut at: usize) -> usize {
+        // SAFETY: an addition.
+        unsafe { asm!("{} += {}", inout(reg) at, const N) };
+        at
+    }
+
+    #[inline(always)]
     fn array<const N: usize>(&self, at: usize) -> Option<[u8; N]> {
-        let address = self.address::<N>(at)?;
+        if !self.has::<N>(at) {
+            return None;
+        }
         let word: u64;
         // SAFETY: the bytes lie in the packet.
         unsafe {
             match N {
-                1 => asm!("{} = *(u8 *)({} + 0)", out(reg) word, in(reg) address),
-                2 => asm!("{} = *(u16 *)({} + 0)", out(reg) word, in(reg) address),
-                4 => asm!("{} = *(u32 *)({} + 0)", out(reg) word, in(reg) address),
+                1 => asm!("{} = *(u8 *)({} + 0)", out(reg) word, in(reg) at),
+                2 => asm!("{} = *(u16 *)({} + 0)", out(reg) word, in(reg) at),
+                4 => asm!("{} = *(u32 *)({} + 0)", out(reg) word, in(reg) at),
                 _ => return None,
             }
         }
@@ -76,15 +86,17 @@ impl Packet for Frame {
 impl PacketMut for Frame {
     #[inline(always)]
     fn put<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
-        let address = self.address::<N>(at)?;
+        if !self.has::<N>(at) {
+            return None;
+        }
         let byte = |n| if n < N { bytes[n] } else { 0 };
         let word = u64::from(u32::from_le_bytes([byte(0), byte(1), byte(2), byte(3)]));
         // SAFETY: the bytes lie in the packet; no reference to them exists, for `array` copies.
         unsafe {
             match N {
-                1 => asm!("*(u8 *)({} + 0) = {}", in(reg) address, in(reg) word),
-                2 => asm!("*(u16 *)({} + 0) = {}", in(reg) address, in(reg) word),
-                4 => asm!("*(u32 *)({} + 0) = {}", in(reg) address, in(reg) word),
+                1 => asm!("*(u8 *)({} + 0) = {}", in(reg) at, in(reg) word),
+                2 => asm!("*(u16 *)({} + 0) = {}", in(reg) at, in(reg) word),
+                4 => asm!("*(u32 *)({} + 0) = {}", in(reg) at, in(reg) word),
                 _ => return None,
             }
         }

@@ -1,6 +1,7 @@
 use crate::maps::{SAMPLING, SOURCES, TOTAL};
 use aya_ebpf::bindings::BPF_ANY;
 use core::arch::asm;
+use core::ptr;
 use ion_ebpf_types::policy::source_of;
 use ion_ebpf_types::{Endpoint, Rate, Settings, Verdict};
 
@@ -48,6 +49,18 @@ impl Bucket {
     }
 }
 
+/// The same reference, made in this branch: LLVM would add one of two offsets behind both, and without
+/// CAP_PERFMON the verifier takes only constants there.
+#[inline(always)]
+fn pinned<T>(reference: &T) -> &T {
+    let mut pointer = ptr::from_ref(reference);
+    // SAFETY: a move onto itself; the pointer is the reference's still.
+    unsafe {
+        asm!("{0} = {0}", inout(reg) pointer);
+        &*pointer
+    }
+}
+
 /// Whether STUN or DTLS from `remote` may pass; if not, why.
 #[inline(always)]
 pub(crate) fn admit(
@@ -57,9 +70,9 @@ pub(crate) fn admit(
     now_ns: u64,
 ) -> Result<(), Verdict> {
     let rate = if known {
-        &settings.flow
+        pinned(&settings.flow)
     } else {
-        &settings.source
+        pinned(&settings.source)
     };
     let source = source_of(remote, known);
     match SOURCES.get_ptr_mut(&source) {

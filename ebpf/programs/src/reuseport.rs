@@ -6,6 +6,7 @@ use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::helpers::bpf_skb_load_bytes_relative;
 use aya_ebpf::macros::sk_reuseport;
 use aya_ebpf::programs::SkReuseportContext;
+use core::mem::MaybeUninit;
 use ion_ebpf_types::steer::worker_of;
 use ion_ebpf_types::{Endpoint, FlowKey, GROUP_LEN, Ip, Settings};
 use ion_wire::frame::{ETHERTYPE_IPV4, Packet, UDP_LEN};
@@ -28,7 +29,8 @@ pub fn ion_reuseport(ctx: SkReuseportContext) -> u32 {
 #[inline(always)]
 fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u32 {
     let workers = settings.workers();
-    match Frame::of_datagram(ctx).array::<1>(UDP_LEN) {
+    let datagram = Frame::of_datagram(ctx);
+    match datagram.array::<1>(datagram.start() + UDP_LEN) {
         Some([128..=191]) => {}
         _ => return workers,
     }
@@ -41,7 +43,8 @@ fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u3
 
 #[inline(always)]
 fn key_of(ctx: &SkReuseportContext) -> Option<FlowKey> {
-    let [s, t, d, e] = Frame::of_datagram(ctx).array(0)?;
+    let datagram = Frame::of_datagram(ctx);
+    let [s, t, d, e] = datagram.array(datagram.start())?;
     let (remote, local) = if ctx.eth_protocol() == u32::from(ETHERTYPE_IPV4.to_be()) {
         let [source, destination] = network(ctx, 12)?;
         (Ip::v4(source), Ip::v4(destination))
@@ -58,16 +61,17 @@ fn key_of(ctx: &SkReuseportContext) -> Option<FlowKey> {
 /// `N` words at `at` from the IP header.
 #[inline(always)]
 fn network<const N: usize>(ctx: &SkReuseportContext, at: u32) -> Option<[[u8; 4]; N]> {
-    let mut words = [0_u32; N];
+    let mut words = MaybeUninit::<[[u8; 4]; N]>::uninit();
     // SAFETY: the helper writes as many bytes as `words` has, or fails.
     let error = unsafe {
         bpf_skb_load_bytes_relative(
             ctx.as_ptr(),
             at,
             words.as_mut_ptr().cast(),
-            size_of::<[u32; N]>() as u32,
+            size_of::<[[u8; 4]; N]>() as u32,
             BPF_HDR_START_NET,
         )
     };
-    (error == 0).then(|| words.map(u32::to_ne_bytes))
+    // SAFETY: the helper has written all of them.
+    (error == 0).then(|| unsafe { words.assume_init() })
 }

@@ -5,7 +5,9 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_load_bytes};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use ion_ebpf_types::{Action, Endpoint, FlowKey, Ip, Relay, Sample, Settings, Verdict, judge};
+use ion_ebpf_types::{
+    Action, Endpoint, FlowKey, Ip, MAX_REDIRECTED_LEN, Relay, Sample, Settings, Verdict, judge,
+};
 use ion_wire::PacketKind;
 use ion_wire::classify::kind_of;
 use ion_wire::frame::{Packet, UdpFrame, Unread};
@@ -81,10 +83,10 @@ fn key_of(frame: &Frame, udp: &UdpFrame) -> Option<FlowKey> {
     Some(FlowKey { remote, local })
 }
 
-/// To the AF_XDP socket of this queue. Where there is none, or the frame is in pieces, the stack has it.
+/// To the AF_XDP socket of this queue. Where there is none, or the frame is too large for it, the stack has it.
 #[inline(always)]
 fn forward(ctx: &XdpContext, frame: &Frame) -> Outcome {
-    if !frame.is_linear() {
+    if frame.frame_len() > MAX_REDIRECTED_LEN {
         return (Verdict::PassMedia, XDP_PASS);
     }
     match XSKS.redirect(ctx.rx_queue_index(), u64::from(XDP_PASS)) {
@@ -142,7 +144,7 @@ fn report(ctx: &XdpContext, udp: &UdpFrame, sample: &Sample) {
         let error = unsafe {
             bpf_xdp_load_bytes(
                 ctx.ctx,
-                udp.payload() as u32,
+                udp.headers_len as u32,
                 sample.payload.as_mut_ptr().cast(),
                 copied as u32,
             )

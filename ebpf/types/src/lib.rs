@@ -49,6 +49,10 @@ pub const MAX_FLOWS: u32 = 65_536;
 pub const MAX_SOURCES: u32 = 16_384;
 /// Receive queues that can have an AF_XDP socket.
 pub const MAX_QUEUES: u32 = 256;
+/// Bytes of the largest frame that goes to an AF_XDP socket: what its chunks of 2,048 bytes have room for
+/// behind the kernel's headroom. No media is larger; a larger frame may lie in pieces, which such
+/// sockets do not take.
+pub const MAX_REDIRECTED_LEN: usize = 2_048 - 256;
 /// Interfaces that relayed packets can leave by.
 pub const MAX_DEVICES: u32 = 64;
 /// Bytes of the ring buffer of samples: a power of two and whole pages.

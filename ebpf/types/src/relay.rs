@@ -66,7 +66,7 @@ impl Relay {
             IpVersion::V6 => self.ipv6(frame, udp.network),
         };
         let addresses = sums.ok_or(Verdict::DropHopLimit)?;
-        self.udp_and_ethernet(frame, udp.transport(), addresses)
+        self.udp_and_ethernet(frame, udp.transport, addresses)
             .ok_or(Verdict::DropRelay)
     }
 
@@ -115,9 +115,10 @@ impl Relay {
             frame.put(at + 6, checksum::udp(sum.amend(check)))?;
         }
         let [a, b, c] = self.ethernet;
-        frame.put(0, a)?;
-        frame.put(4, b)?;
-        frame.put(8, c)
+        let start = frame.start();
+        frame.put(start, a)?;
+        frame.put(start + 4, b)?;
+        frame.put(start + 8, c)
     }
 }
 

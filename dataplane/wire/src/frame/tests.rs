@@ -191,7 +191,7 @@ proptest! {
     fn udp_checksums_are_never_zero(payload in prop::collection::vec(any::<u8>(), 2..40), six in any::<bool>()) {
         let headers = if six { v6(&[]) } else { v4(&[]) };
         let frame = written(&headers, &payload);
-        let at = UdpFrame::parse(&frame[..]).unwrap().transport() + 6;
+        let at = UdpFrame::parse(&frame[..]).unwrap().transport + 6;
         let check = u16::from_be_bytes([frame[at], frame[at + 1]]);
         prop_assert_ne!(check, 0);
         // A payload that takes the checksum up has the sum of all ones, whose complement is zero.

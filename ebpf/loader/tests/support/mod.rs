@@ -9,8 +9,12 @@
 use aya::programs::{TestRun, TestRunOptions};
 use ion_ebpf::{Error, Flows, Programs, Settings, Verdict};
 use ion_wire::frame::FrameHeaders;
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use std::collections::BTreeSet;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 
 pub mod network;
 
@@ -25,8 +29,13 @@ pub const REMOTE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// Says on stderr, past the test harness, that a test did not run, in the words that scripts/test.sh counts.
 pub fn skip(reason: &dyn std::fmt::Display) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a test");
+    // A property skips each of its cases; it counts as one.
+    if !SAID.lock().unwrap().insert(name.to_owned()) {
+        return;
+    }
     let line = format!("ion-ebpf: 1 skipped: {name}: {reason}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -166,4 +175,25 @@ pub fn seeded() -> proptest::test_runner::Config {
         failure_persistence: None,
         ..config
     }
+}
+
+/// A reuseport group at `address`; port 0 is the kernel's choice.
+pub fn group(mut address: SocketAddr, members: usize) -> (Vec<UdpSocket>, SocketAddr) {
+    let mut sockets = Vec::new();
+    for _ in 0..members {
+        let family = match address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let fd: OwnedFd = rustix::net::socket(family, SocketType::DGRAM, None).unwrap();
+        sockopt::set_socket_reuseport(&fd, true).unwrap();
+        if address.is_ipv6() {
+            sockopt::set_ipv6_v6only(&fd, true).unwrap();
+        }
+        rustix::net::bind(&fd, &address).unwrap();
+        let socket = UdpSocket::from(fd);
+        address = socket.local_addr().unwrap();
+        sockets.push(socket);
+    }
+    (sockets, address)
 }
