@@ -5,10 +5,13 @@
 //! drains the sink, and never lets more be under way than the sink's buffer holds. So what is lost is
 //! lost by the dataplane, and `CPU per packet` is the dataplane's own CPU time over packets that arrived.
 //!
-//! Everything stays on loopback: viewers are addresses of 127.0.0.0/8 that one socket receives for.
+//! Everything stays on loopback, where viewers are addresses of 127.0.0.0/8 that one socket receives for, or with
+//! `--veth` between two network namespaces that are made for the run and have no way out.
 
 /// The process under test, and its CPU time.
 mod dataplane;
+/// Loopback, or two namespaces.
+mod place;
 /// What a plain `sendto` costs here and now.
 mod plain_send;
 /// What a run found.
@@ -23,6 +26,7 @@ mod traffic;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use dataplane::Target;
+use place::{End, Place};
 use report::Report;
 use rooms::Rooms;
 use sink::Sink;
@@ -115,6 +119,10 @@ pub(crate) struct Options {
     /// real network does for you. For the highest rate, not for figures.
     #[arg(long)]
     pub(crate) gro: bool,
+    /// Between two network namespaces that a veth pair connects, in place of loopback: for `--dataplane-args '--io xdp'`
+    /// and the like, the dataplane gets its end as `--interface`. Needs root, `ip` and `ethtool`.
+    #[arg(long)]
+    pub(crate) veth: bool,
     /// Core of the generator; by default the last one that no worker is pinned to.
     #[arg(long, value_name = "N")]
     pub(crate) core: Option<usize>,
@@ -161,11 +169,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 fn measure(options: &Options) -> anyhow::Result<Report> {
     dataplane::pin(options)?;
-    let plain_before_ns = plain_send::cost_ns()?;
-    let mut sink = Sink::open(options)?;
-    let mut publishers = Publishers::open(options)?;
-    let rooms = Rooms::plan(options, publishers.port(), sink.port());
-    let target = Target::start(options, &rooms)?;
+    let place = if options.veth {
+        Place::veth(options.workers)?
+    } else {
+        Place::loopback()
+    };
+    let plain_before_ns = plain_send::cost_ns(&place)?;
+    let (mut sink, mut publishers) = place.at(End::Client, || {
+        Ok((Sink::open(options)?, Publishers::open(options)?))
+    })?;
+    let rooms = Rooms::plan(options, &place, publishers.port(), sink.port());
+    let target = place.at(End::Server, || Target::start(options, &place, &rooms))?;
     rooms.program(&target)?;
     sink.expect(&rooms);
     publishers.join(&rooms, target.media());
@@ -183,7 +197,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
     let elapsed = started.elapsed();
     let after = target.figures()?;
     // The machine may have become slower or faster meanwhile.
-    let plain_send_ns = f64::midpoint(plain_before_ns, plain_send::cost_ns()?);
+    let plain_send_ns = f64::midpoint(plain_before_ns, plain_send::cost_ns(&place)?);
     Ok(Report {
         plain_send_ns,
         elapsed,

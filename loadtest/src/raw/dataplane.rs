@@ -1,4 +1,5 @@
 use super::Options;
+use super::place::{End, Place};
 use super::rooms::Rooms;
 use anyhow::{Context, anyhow, ensure};
 use ion_tables::attach::{Attached, attach};
@@ -47,7 +48,10 @@ fn worker_cores(options: &Options) -> anyhow::Result<Vec<usize>> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text
         .lines()
-        .filter_map(|line| line.split_whitespace().last()?.parse().ok())
+        .filter_map(|line| {
+            let mut words = line.split_whitespace().skip_while(|word| *word != "core");
+            words.nth(1)?.parse().ok()
+        })
         .collect())
 }
 
@@ -99,14 +103,16 @@ impl std::ops::Sub for Figures {
 }
 
 impl Target {
-    pub(super) fn start(options: &Options, rooms: &Rooms) -> anyhow::Result<Self> {
+    pub(super) fn start(options: &Options, place: &Place, rooms: &Rooms) -> anyhow::Result<Self> {
         let state_dir = std::env::temp_dir().join(format!("ion-raw-{}", std::process::id()));
         let capacities = rooms.capacities();
         let mut command = Command::new(&options.dataplane);
         command
             .arg("--state-dir")
             .arg(&state_dir)
-            .args(["--media", "127.0.0.1:0", "--log", "warn"])
+            .args(["--media", &format!("{}:0", place.address(End::Server))])
+            .args(["--log", "warn"])
+            .args(place.interface().map(|name| format!("--interface={name}")))
             .args(["--workers", &options.workers.to_string()])
             .args(["--max-transports", &capacities.transports.to_string()])
             .args(["--max-tracks", &capacities.tracks.to_string()])

@@ -1,3 +1,4 @@
+use super::place::{End, Place};
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use std::net::UdpSocket;
@@ -8,12 +9,15 @@ const BYTES: usize = 1_200;
 const SENDS: u32 = 20_000;
 const ROUNDS: u32 = 5;
 
-/// CPU time of one plain `sendto` of 1,200 bytes to a socket on loopback whose buffer is full,
+/// CPU time of one plain `sendto` of 1,200 bytes to a socket at the other end whose buffer is full,
 /// nanoseconds: the unit `S`. It is the median of several rounds.
-pub(crate) fn cost_ns() -> anyhow::Result<f64> {
-    let sink = UdpSocket::bind("127.0.0.1:0").context("a socket for plain sends")?;
+pub(crate) fn cost_ns(place: &Place) -> anyhow::Result<f64> {
+    let open = |end| {
+        let bind = || Ok(UdpSocket::bind((place.address(end), 0))?);
+        place.at(end, bind).context("a socket for plain sends")
+    };
+    let (sink, sender) = (open(End::Client)?, open(End::Server)?);
     let to = sink.local_addr()?;
-    let sender = UdpSocket::bind("127.0.0.1:0").context("a socket for plain sends")?;
     let datagram = [0x5a; BYTES];
     let mut rounds = Vec::new();
     for round in 0..=ROUNDS {

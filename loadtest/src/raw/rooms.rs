@@ -1,4 +1,5 @@
 use super::dataplane::Target;
+use super::place::Place;
 use super::{Mix, Options};
 use ion_srtp::{MasterKey, Profile};
 use ion_tables::steer::worker_of;
@@ -22,8 +23,6 @@ const RTX_SSRC: u32 = 0x3000_0000;
 /// Header extension ids on both legs.
 pub(super) const MID_ID: u8 = 1;
 pub(super) const TRANSPORT_CC_ID: u8 = 3;
-/// The addresses of participants begin here, one each: all of 127.0.0.0/8 is this host.
-const FIRST_ADDRESS: u32 = u32::from_be_bytes([127, 16, 0, 1]);
 
 /// A client: one transport.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +53,8 @@ pub(super) struct Sent {
 /// Who is in which room, as tables to be written.
 pub(super) struct Rooms {
     pub(super) profile: Profile,
+    /// Participants have an address each, from this one up.
+    first_address: u32,
     pub(super) clients: Vec<Client>,
     pub(super) sources: Vec<Source>,
     pub(super) subscriptions: Vec<Sent>,
@@ -61,9 +62,15 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// Lays out the rooms of a run. Publishers send from `publish_port`, viewers receive at `view_port`.
-    pub(super) fn plan(options: &Options, publish_port: u16, view_port: u16) -> Self {
+    pub(super) fn plan(
+        options: &Options,
+        place: &Place,
+        publish_port: u16,
+        view_port: u16,
+    ) -> Self {
         let mut rooms = Self {
             profile: options.cipher.into(),
+            first_address: place.first_client(),
             clients: Vec::new(),
             sources: Vec::new(),
             subscriptions: Vec::new(),
@@ -79,7 +86,7 @@ impl Rooms {
 
     fn add_client(&mut self, port: u16, workers: u16) -> u32 {
         let number = count(&self.clients);
-        let ip = Ipv4Addr::from_bits(FIRST_ADDRESS + number);
+        let ip = Ipv4Addr::from_bits(self.first_address + number);
         let address = SocketAddr::new(ip.into(), port);
         let worker = worker_of(address, usize::from(workers));
         self.clients.push(Client {
@@ -327,7 +334,12 @@ mod tests {
 
     fn rooms(arguments: &[&str]) -> Rooms {
         let arguments = [&["raw"], arguments].concat();
-        Rooms::plan(&Command::parse_from(arguments).raw, 1_000, 2_000)
+        Rooms::plan(
+            &Command::parse_from(arguments).raw,
+            &Place::loopback(),
+            1_000,
+            2_000,
+        )
     }
 
     #[test]
