@@ -64,6 +64,8 @@ pub struct Worker {
     flows: Option<FlowTable>,
     /// What was last said of the rings.
     rings: RingState,
+    /// When the kernel was last asked what it dropped before the rings.
+    rings_asked: Micros,
     /// Sees whether the engine has written events.
     events: EventReader,
     now: Micros,
@@ -97,6 +99,7 @@ impl Worker {
             outboxes: parts.outboxes,
             flows: parts.flows.map(|map| FlowTable::new(map, parts.worker)),
             rings: RingState::Running,
+            rings_asked: Micros(0),
             tables,
             backend,
             shared,
@@ -233,11 +236,16 @@ impl Worker {
         }
     }
 
-    /// Says once when the rings are lost, or back.
+    /// Says once when the rings are lost, or back; asks each second what found no room in them.
     fn tell_of_rings(&mut self) {
-        let Some(state) = self.backend.xdp().map(ion_io::xdp::Xdp::state) else {
+        let Some(xdp) = self.backend.xdp() else {
             return;
         };
+        if self.now.since(self.rings_asked) >= Micros::SECOND {
+            self.rings_asked = self.now;
+            self.tables.counters().ring_dropped.set(xdp.dropped());
+        }
+        let state = xdp.state();
         if state != self.rings {
             self.rings = state;
             tracing::warn!(worker = self.tables.worker(), "{state}");

@@ -95,4 +95,41 @@ const faults = {
   },
 };
 
-export const scenarios = [bypass, faults];
+const FLOOD_S = 8;
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const flood = {
+  name: 'bypass-flood',
+  timeoutS: 90,
+  run: async (t) => {
+    const { network, server } = await bypassed(t);
+    const json = join(server.state, 'flood.json');
+    const running = load(t, [...arguments_(server, json, `${FLOOD_S + 4}s`, 10), '--bind', network.b.address], network.b.netns);
+    await until('Ten viewers watch', 15_000, async () => (await server.metrics()).sum(/^ion_sessions$/, /viewer/) === 10);
+    const before = await server.metrics();
+    const [link] = JSON.parse(await run('ip', ['-n', network.a.netns, '-j', 'link', 'show', network.a.device]));
+    const to = ['--device', network.b.device, '--mac', link.address, '--to', network.a.address, '--port', String(server.mediaPort)];
+    const flooding = t.child('python3', [join(t.testsDir, 'net', 'flood.py'), ...to, '--seconds', String(FLOOD_S)], { netns: network.b.netns });
+    t.check((await flooding.wait((FLOOD_S + 10) * 1000)) === 0, `the flood failed: ${flooding.tail(5)}`);
+    const { sent } = JSON.parse(flooding.tail(1));
+    const ended = await running;
+    t.check(ended.status === 0, `exit status ${ended.status}: ${ended.said}`);
+    const report = JSON.parse(await readFile(json, 'utf8'));
+    const after = await server.metrics();
+    const dropped = after.sum(/^ion_xdp_frames_total$/, /drop_/) - before.sum(/^ion_xdp_frames_total$/, /drop_/);
+    const passed = after.sum(/^ion_control_received_total$/) - before.sum(/^ion_control_received_total$/);
+    t.figure('junk sent', sent);
+    t.figure('junk per second', Math.round(sent / FLOOD_S));
+    t.figure('dropped by XDP', dropped);
+    t.figure('reached the control plane', passed);
+    t.figure('packets of viewers', `${report.packets_received}/${report.packets_expected}`);
+    t.figure('freezes', report.freezes);
+    t.check(sent > 50_000, `only ${sent} packets of junk were sent: no flood`);
+    t.check(dropped > sent * 0.6, `XDP dropped only ${dropped} of ${sent}`);
+    t.check(report.loss <= 0.001, `viewers lost ${(report.loss * 100).toFixed(3)} %`);
+    t.checkTiming(report.freezes === 0, `${report.freezes} freezes`);
+    t.check(report.joins_ok === 10, `${report.joins_ok} of 10 joined`);
+  },
+};
+
+export const scenarios = [bypass, faults, flood];

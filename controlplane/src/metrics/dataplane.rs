@@ -23,7 +23,7 @@ impl fmt::Debug for Dataplane {
 
 type Reader = fn(&WorkerCounters) -> &Counter;
 
-const COUNTERS: [(&str, &str, Reader); 15] = [
+const COUNTERS: [(&str, &str, Reader); 16] = [
     ("worker_packets_received", "Datagrams received", |c| {
         &c.packets_received
     }),
@@ -70,6 +70,11 @@ const COUNTERS: [(&str, &str, Reader); 15] = [
     ("worker_ring_kicks", "System calls for a TX ring", |c| {
         &c.ring_kicks
     }),
+    (
+        "worker_ring_dropped",
+        "Packets that found no room in RX or fill rings",
+        |c| &c.ring_dropped,
+    ),
     (
         "worker_ring_full",
         "Datagrams for which a TX ring had no room",

@@ -552,8 +552,10 @@ pub struct WorkerCounters {
     pub ring_state: Counter,
     /// Frames of the UMEM that are on their way: arrived and not given back, or being sent.
     pub ring_frames: Counter,
+    /// Packets that the kernel dropped for lack of room in RX or fill rings; looked at each second.
+    pub ring_dropped: Counter,
     /// Zero.
-    pub reserved: [Counter; 11],
+    pub reserved: [Counter; 10],
     /// By [`crate::DropReason`].
     pub drops: [Counter; crate::DropReason::SLOTS],
 }
