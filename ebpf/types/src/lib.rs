@@ -43,7 +43,8 @@ pub use sample::Sample;
 pub use settings::{Media, Settings};
 pub use verdict::Verdict;
 
-/// Flows that the map holds at most: twice the transports that shared memory has rows for.
+/// Flows that the map holds at most: eight times the transports that shared memory has rows for by default.
+/// Media of a flow that found no room is dropped by the XDP program as unknown.
 pub const MAX_FLOWS: u32 = 65_536;
 /// Sources whose rate is remembered; the one not seen for longest is forgotten first.
 pub const MAX_SOURCES: u32 = 16_384;

@@ -33,13 +33,11 @@ pub enum Verdict {
     DropHopLimit,
     /// Dropped: a relayed packet of the other IP version, or whose interface is not in the map.
     DropRelay,
-    /// Passed: the program has no settings yet.
-    PassUnconfigured,
 }
 
 impl Verdict {
     /// Every verdict, in counter order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::PassOther,
         Self::PassOtherPort,
         Self::PassUnread,
@@ -55,7 +53,6 @@ impl Verdict {
         Self::DropTotalRate,
         Self::DropHopLimit,
         Self::DropRelay,
-        Self::PassUnconfigured,
     ];
 
     /// Number of counters.
@@ -80,7 +77,6 @@ impl Verdict {
             Self::DropTotalRate => "drop_total_rate",
             Self::DropHopLimit => "drop_hop_limit",
             Self::DropRelay => "drop_relay",
-            Self::PassUnconfigured => "pass_unconfigured",
         }
     }
 
