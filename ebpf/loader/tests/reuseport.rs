@@ -190,3 +190,34 @@ const _: () = {
     assert!(ion_ebpf_types::MAX_WORKERS as usize == ion_tables::layout::MAX_WORKERS);
     assert!(ion_ebpf_types::settings::MAX_MEDIA as usize == ion_tables::attach::MAX_SOCKETS);
 };
+
+/// Several in one send stay joined up to the sockets, and lie in pieces then.
+#[test]
+fn datagrams_of_one_gso_send_reach_the_worker_of_their_flow() {
+    let Some(steered) = Groups::new(&["127.0.0.1:0"], 2) else {
+        return;
+    };
+    let (sockets, target) = &steered.groups[0];
+    let mut flows = steered.programs.flows().unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let state = quinn_udp::UdpSocketState::new((&client).into()).unwrap();
+    let mut contents = vec![0_u8; 6_000];
+    for datagram in contents.chunks_mut(1_000) {
+        datagram[..2].copy_from_slice(&[0x80, 96]);
+    }
+    for worker in [1, 0] {
+        let key = FlowKey::new(client.local_addr().unwrap(), *target);
+        flows.set(key, Flow::of_worker(worker)).unwrap();
+        let transmit = quinn_udp::Transmit {
+            destination: *target,
+            ecn: None,
+            contents: &contents,
+            segment_size: Some(1_000),
+            src_ip: None,
+        };
+        state.try_send((&client).into(), &transmit).unwrap();
+        for _ in 0..6 {
+            assert_eq!(arrival(sockets), usize::from(worker));
+        }
+    }
+}

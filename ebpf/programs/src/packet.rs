@@ -1,5 +1,5 @@
 use aya_ebpf::helpers::bpf_xdp_get_buff_len;
-use aya_ebpf::programs::{SkReuseportContext, XdpContext};
+use aya_ebpf::programs::XdpContext;
 use core::arch::asm;
 use ion_wire::frame::{Packet, PacketMut};
 
@@ -24,16 +24,6 @@ impl Frame {
             end: ctx.data_end(),
             // SAFETY: the context is the one the kernel called us with.
             len: unsafe { bpf_xdp_get_buff_len(ctx.ctx) } as usize,
-        }
-    }
-
-    /// A datagram from its UDP header on.
-    #[inline(always)]
-    pub(crate) fn of_datagram(ctx: &SkReuseportContext) -> Self {
-        Self {
-            start: ctx.data(),
-            end: ctx.data_end(),
-            len: ctx.len(),
         }
     }
 

@@ -1,15 +1,14 @@
 use crate::maps::{FLOWS, SETTINGS, SOCKETS};
-use crate::packet::Frame;
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::helpers::bpf_skb_load_bytes_relative;
+use aya_ebpf::helpers::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative};
 use aya_ebpf::macros::sk_reuseport;
 use aya_ebpf::programs::SkReuseportContext;
 use core::mem::MaybeUninit;
 use ion_ebpf_types::steer::worker_of;
 use ion_ebpf_types::{Endpoint, FlowKey, GROUP_LEN, Ip, Settings};
-use ion_wire::frame::{ETHERTYPE_IPV4, Packet, UDP_LEN};
+use ion_wire::frame::{ETHERTYPE_IPV4, UDP_LEN};
 
 #[sk_reuseport]
 pub fn ion_reuseport(ctx: SkReuseportContext) -> u32 {
@@ -29,8 +28,7 @@ pub fn ion_reuseport(ctx: SkReuseportContext) -> u32 {
 #[inline(always)]
 fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u32 {
     let workers = settings.workers();
-    let datagram = Frame::of_datagram(ctx);
-    match datagram.array::<1>(datagram.start() + UDP_LEN) {
+    match datagram::<1>(ctx, UDP_LEN as u32) {
         Some([128..=191]) => {}
         _ => return workers,
     }
@@ -43,8 +41,7 @@ fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u3
 
 #[inline(always)]
 fn key_of(ctx: &SkReuseportContext) -> Option<FlowKey> {
-    let datagram = Frame::of_datagram(ctx);
-    let [s, t, d, e] = datagram.array(datagram.start())?;
+    let [s, t, d, e] = datagram(ctx, 0)?;
     let (remote, local) = if ctx.eth_protocol() == u32::from(ETHERTYPE_IPV4.to_be()) {
         let [source, destination] = network(ctx, 12)?;
         (Ip::v4(source), Ip::v4(destination))
@@ -56,6 +53,17 @@ fn key_of(ctx: &SkReuseportContext) -> Option<FlowKey> {
         remote: Endpoint::new(remote, u16::from_be_bytes([s, t])),
         local: Endpoint::new(local, u16::from_be_bytes([d, e])),
     })
+}
+
+/// `N` bytes at `at` from the UDP header. Copied, not read in place: of a packet that a driver split, or
+/// that is several still joined (GSO), only the headers lie where a program can read them.
+#[inline(always)]
+fn datagram<const N: usize>(ctx: &SkReuseportContext, at: u32) -> Option<[u8; N]> {
+    let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+    // SAFETY: the helper writes `N` bytes, or fails.
+    let error = unsafe { bpf_skb_load_bytes(ctx.as_ptr(), at, bytes.as_mut_ptr().cast(), N as u32) };
+    // SAFETY: the helper has written all of them.
+    (error == 0).then(|| unsafe { bytes.assume_init() })
 }
 
 /// `N` words at `at` from the IP header.

@@ -8,6 +8,9 @@ use std::process::Command;
 /// The interface of the dataplane between two namespaces.
 const DEVICE: &str = "ion-raw";
 const FAR_DEVICE: &str = "ion-raw-far";
+/// Their Ethernet addresses.
+const MAC: &str = "02:00:00:00:06:01";
+const FAR_MAC: &str = "02:00:00:00:06:02";
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 213, 6, 1);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 213, 6, 2);
 /// Addresses of clients between namespaces: all are those of the far one.
@@ -102,13 +105,20 @@ impl Namespaces {
         let many = format!("numrxqueues {queues} numtxqueues {queues}");
         ip(&format!("netns add {server}"))?;
         ip(&format!("netns add {client}"))?;
+        let far = format!("name {FAR_DEVICE} {many} address {FAR_MAC} netns {client}");
         ip(&format!(
-            "-n {server} link add {DEVICE} {many} type veth peer name {FAR_DEVICE} {many} netns {client}"
+            "-n {server} link add {DEVICE} {many} address {MAC} type veth peer {far}"
         ))?;
-        for (name, device, address) in [(server, DEVICE, SERVER), (client, FAR_DEVICE, CLIENT)] {
+        let near = (server, DEVICE, SERVER, CLIENT, FAR_MAC);
+        let far = (client, FAR_DEVICE, CLIENT, SERVER, MAC);
+        for (name, device, address, other, other_mac) in [near, far] {
             ip(&format!("-n {name} link set lo up"))?;
             ip(&format!("-n {name} addr add {address}/24 dev {device}"))?;
             ip(&format!("-n {name} link set {device} up"))?;
+            // The first frame, which has the keyframe, would wait for ARP, and mostly be lost.
+            ip(&format!(
+                "-n {name} neigh replace {other} lladdr {other_mac} dev {device} nud permanent"
+            ))?;
             // Behind XDP nobody finishes a checksum that veth left unfinished.
             command(&format!("ip netns exec {name} ethtool -K {device} tx off"))?;
         }
