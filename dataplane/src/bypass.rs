@@ -1,6 +1,6 @@
 use crate::options::{Io, Options};
 use crate::placement::queues_of;
-use ion_ebpf::{Attached, Error, Flows, MAX_WORKERS, Programs, Settings, Verdict, Xdp};
+use ion_ebpf::{Attached, Error, Flows, MAX_FLOWS, MAX_WORKERS, Programs, Settings, Verdict, Xdp};
 use ion_io::xdp::{BusyPoll, Register, XdpConfig};
 use ion_io::{MediaPort, MediaSocket};
 use ion_tables::{Bypass as Shared, DropSamples};
@@ -77,7 +77,14 @@ impl Bypass {
             told: false,
         };
         if let (Io::Auto | Io::Xdp, Some(name)) = (options.io, &options.interface) {
-            match bypass.attach(name, options.xdp_mode) {
+            // Media of a flow without a place in the map would be dropped as nobody's.
+            let limit = (options.max_transports > MAX_FLOWS).then_some(Error::TooMany {
+                what: "with an XDP program, --max-transports",
+                number: options.max_transports as usize,
+                limit: MAX_FLOWS,
+            });
+            let attached = limit.map_or_else(|| bypass.attach(name, options.xdp_mode), Err);
+            match attached {
                 Ok(interface) => bypass.interface = Some(interface),
                 Err(error) => warn!("no AF_XDP, io_uring or sockets are used: {error}"),
             }
