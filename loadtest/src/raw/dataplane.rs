@@ -159,8 +159,13 @@ impl Target {
         }
     }
 
-    /// Waits until every worker has read every row.
+    /// Waits until every worker has read every row, and has acted on it: a scan is counted when it begins, so
+    /// when a second one begins the first one's consequences, such as entries of the flow map, are there.
     pub(super) fn settle(&self) -> anyhow::Result<()> {
+        (0..2).try_for_each(|_| self.rescan())
+    }
+
+    fn rescan(&self) -> anyhow::Result<()> {
         let tables = self.rows.tables();
         let deadline = Instant::now() + START_PATIENCE;
         for worker in 0..tables.workers() {
