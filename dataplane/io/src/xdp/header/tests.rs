@@ -33,8 +33,8 @@ fn arriving(tags: usize, v4: bool) -> Vec<u8> {
 
 /// Whether a packet's checksums are right, by the other implementation.
 fn verify(packet: &[u8], frame: &UdpFrame) {
-    let ip = &packet[frame.network..frame.transport()];
-    let udp = &packet[frame.transport()..];
+    let ip = &packet[frame.network..frame.transport];
+    let udp = &packet[frame.transport..];
     let addresses = match frame.version {
         IpVersion::V4 => {
             assert_eq!(Sum::default().with(ip).finish(), [0, 0], "IPv4 header");
