@@ -37,14 +37,20 @@ extern crate std;
 pub mod classify;
 /// Codec kinds, payload descriptors and keyframe detection.
 pub mod codec;
+/// Dependency descriptor: layers and dependencies of frames of any codec (AV1 RTP specification, appendix A).
+pub mod dependency;
 /// DTLS record headers, 1.2 and 1.3 (RFC 6347, RFC 9147).
 pub mod dtls;
 /// Values of the RTP header extensions, and their URIs.
 pub mod ext;
+/// Forward error correction over RTP packets (FlexFEC, draft 03).
+pub mod flexfec;
 /// Ethernet, VLAN, IP and UDP headers around a datagram, and their checksums.
 pub mod frame;
 /// NTP timestamps (RFC 3550 §4).
 pub mod ntp;
+/// Redundant audio (RFC 2198).
+pub mod red;
 /// Compound RTCP: views and builders (RFC 3550, RFC 4585, RFC 5104).
 pub mod rtcp;
 /// RTP headers: view, extensions, writer (RFC 3550 §5, RFC 8285).
@@ -54,6 +60,7 @@ pub mod seq;
 /// STUN messages, header and attributes (RFC 8489).
 pub mod stun;
 
+mod bits;
 mod bytes;
 mod error;
 

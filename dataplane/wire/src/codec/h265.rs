@@ -40,6 +40,30 @@ pub fn keyframe(payload: &[u8]) -> bool {
     }
 }
 
+/// Where a payload stands among temporal layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TemporalLayer {
+    /// Temporal layer, 0..=6.
+    pub tid: u8,
+    /// A TSA or STSA picture: its layer may be joined here by who has those below (ITU-T H.265 §7.4.2.2).
+    pub switching_up: bool,
+}
+
+/// The temporal layer of a payload's NAL units; `None` without a whole header, or where `nuh_temporal_id_plus1` is 0.
+#[must_use]
+pub fn temporal_layer(payload: &[u8]) -> Option<TemporalLayer> {
+    let (&[first, second], rest) = payload.split_first_chunk::<NAL_HEADER_LEN>()?;
+    let unit_type = match nal_type(first) {
+        AP => nal_type(u8_at(rest, 2)?),
+        FU => u8_at(rest, 0)? & 0x3f,
+        single => single,
+    };
+    Some(TemporalLayer {
+        tid: (second & 0x07).checked_sub(1)?,
+        switching_up: (2..=5).contains(&unit_type),
+    })
+}
+
 /// NAL units, each behind its 16-bit size (RFC 7798 §4.4.2).
 fn aggregated(mut rest: &[u8]) -> bool {
     while let Some((size, after)) = rest.split_first_chunk::<2>() {
@@ -77,6 +101,25 @@ mod tests {
         assert!(!keyframe(&[34 << 1, 1, 0x80]), "PPS alone decodes nothing");
         assert!(!keyframe(&[19 << 1, 1, 0x40]), "later segment");
         assert!(!keyframe(&[19 << 1]), "no full header");
+    }
+
+    #[test]
+    fn temporal_layers() {
+        let layer = |tid, switching_up| Some(TemporalLayer { tid, switching_up });
+        assert_eq!(temporal_layer(&[1 << 1, 1, 0x80]), layer(0, false));
+        assert_eq!(temporal_layer(&[2 << 1, 3, 0x80]), layer(2, true), "TSA_N");
+        assert_eq!(
+            temporal_layer(&[FU << 1, 2, 0x80 | 5]),
+            layer(1, true),
+            "STSA_R"
+        );
+        assert_eq!(
+            temporal_layer(&[AP << 1, 2, 0, 3, 3 << 1, 2, 0]),
+            layer(1, true),
+            "TSA_R"
+        );
+        assert_eq!(temporal_layer(&[1 << 1, 0]), None, "no such layer");
+        assert_eq!(temporal_layer(&[1 << 1]), None);
     }
 
     #[test]

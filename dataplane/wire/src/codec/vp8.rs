@@ -78,8 +78,21 @@ pub struct Descriptor {
     pub layer_sync: bool,
     /// K: KEYIDX, running number of keyframes modulo 32.
     pub keyidx: Option<u8>,
+    /// Offset in bytes of TID, Y and KEYIDX in the payload; 0 where there are none.
+    pub layers_at: u8,
     /// Length in bytes of the descriptor.
     pub len: u8,
+}
+
+/// The running numbers in a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// Picture id, of which as many bits count as the descriptor has.
+    pub picture_id: u16,
+    /// TL0PICIDX.
+    pub tl0_picidx: u8,
+    /// KEYIDX, modulo 32; VP9 has none.
+    pub keyidx: u8,
 }
 
 impl Descriptor {
@@ -100,6 +113,7 @@ impl Descriptor {
             tid: None,
             layer_sync: false,
             keyidx: None,
+            layers_at: 0,
             len: 0,
         };
         let mut at = 1;
@@ -118,6 +132,7 @@ impl Descriptor {
             }
             if extension & 0x30 != 0 {
                 let layers = byte(at)?;
+                descriptor.layers_at = u8::try_from(at).map_err(|_| WireError::BadLength)?;
                 at += 1;
                 if extension & 0x20 != 0 {
                     descriptor.tid = Some(layers >> 6);
@@ -135,11 +150,36 @@ impl Descriptor {
         Ok(descriptor)
     }
 
+    /// Overwrites the running numbers that the descriptor has, in a copy of the payload or of its first
+    /// [`len`](Self::len) bytes.
+    ///
+    /// # Errors
+    /// [`WireError::BufferTooSmall`]: `payload` ends before the last of them.
+    pub fn rewrite(&self, payload: &mut [u8], numbers: &Numbers) -> Result<(), WireError> {
+        if let Some(id) = self.picture_id {
+            id.rewrite(payload, numbers.picture_id)?;
+        }
+        if self.tl0_picidx.is_some() {
+            *byte_of(payload, self.tl0_picidx_at)? = numbers.tl0_picidx;
+        }
+        if self.keyidx.is_some() {
+            let layers = byte_of(payload, self.layers_at)?;
+            *layers = (*layers & 0xe0) | (numbers.keyidx & 0x1f);
+        }
+        Ok(())
+    }
+
     /// Whether the payload begins a frame: the start of partition 0.
     #[must_use]
     pub fn starts_frame(&self) -> bool {
         self.start_of_partition && self.partition == 0
     }
+}
+
+pub(super) fn byte_of(payload: &mut [u8], at: u8) -> Result<&mut u8, WireError> {
+    payload
+        .get_mut(usize::from(at))
+        .ok_or(WireError::BufferTooSmall)
 }
 
 /// Start of a frame whose payload header has a clear P bit ("inverse key frame flag", RFC 7741 §4.3).
@@ -193,6 +233,24 @@ mod tests {
         assert!(!keyframe(&[0x11, 0x10]), "partition 1");
         assert!(!keyframe(&[0x10]), "no payload");
         assert!(!keyframe(&[]));
+    }
+
+    #[test]
+    fn running_numbers_are_rewritten_and_nothing_else() {
+        let payload = [0x90, 0xf0, 0x92, 0x34, 0x56, 0xa9, 0x00];
+        let descriptor = Descriptor::parse(&payload).unwrap();
+        let mut copy = payload;
+        let numbers = Numbers {
+            picture_id: 0x7fff,
+            tl0_picidx: 0xfe,
+            keyidx: 0x3f,
+        };
+        descriptor.rewrite(&mut copy, &numbers).unwrap();
+        assert_eq!(copy, [0x90, 0xf0, 0xff, 0xff, 0xfe, 0xbf, 0x00]);
+        let short = descriptor.rewrite(&mut copy[..5], &numbers);
+        assert_eq!(short, Err(WireError::BufferTooSmall));
+        let plain = Descriptor::parse(&[0x10, 0x00]).unwrap();
+        assert_eq!(plain.rewrite(&mut [], &numbers), Ok(()), "it has none");
     }
 
     #[test]

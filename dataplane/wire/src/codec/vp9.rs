@@ -1,4 +1,4 @@
-use super::vp8::PictureId;
+use super::vp8::{Numbers, PictureId, byte_of};
 use crate::WireError;
 use crate::bytes::u8_at;
 
@@ -15,6 +15,11 @@ pub struct LayerIndices {
     pub inter_layer_predicted: bool,
 }
 
+/// Pictures that a frame is predicted from in flexible mode, at most.
+pub const MAX_REFERENCES: usize = 3;
+/// Spatial layers that a scalability structure can have.
+pub const MAX_SPATIAL: usize = 8;
+
 /// VP9 payload descriptor (RFC 9628 §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptor {
@@ -30,6 +35,9 @@ pub struct Descriptor {
     pub tl0_picidx_at: u8,
     /// F: flexible mode.
     pub flexible: bool,
+    /// P_DIFF, in flexible mode: differences to the ids of the pictures that the frame is predicted from, 1..=127;
+    /// 0 behind the last.
+    pub references: [u8; MAX_REFERENCES],
     /// B: the payload begins a (layer) frame.
     pub start_of_frame: bool,
     /// E: the payload ends a (layer) frame.
@@ -38,6 +46,8 @@ pub struct Descriptor {
     pub not_reference_for_upper: bool,
     /// V: number of spatial layers, 1..=8, where the scalability structure is there.
     pub spatial_layers: Option<u8>,
+    /// Offset in bytes of the scalability structure; 0 where there is none.
+    structure_at: u16,
     /// Length in bytes of the descriptor. The structure alone may take 1,300.
     pub len: u16,
 }
@@ -59,10 +69,12 @@ impl Descriptor {
             tl0_picidx: None,
             tl0_picidx_at: 0,
             flexible: flag(0x10),
+            references: [0; MAX_REFERENCES],
             start_of_frame: flag(0x08),
             end_of_frame: flag(0x04),
             not_reference_for_upper: flag(0x01),
             spatial_layers: None,
+            structure_at: 0,
             len: 0,
         };
         let mut at = 1;
@@ -87,11 +99,12 @@ impl Descriptor {
             }
         }
         if descriptor.flexible && descriptor.inter_picture_predicted {
-            at = skip_reference_indices(payload, at)?;
+            at = descriptor.read_references(payload, at)?;
         }
         if flag(0x02) {
-            let (spatial_layers, after) = skip_scalability_structure(payload, at)?;
-            descriptor.spatial_layers = Some(spatial_layers);
+            descriptor.structure_at = u16::try_from(at).map_err(|_| WireError::BadLength)?;
+            let (structure, after) = ScalabilityStructure::read(payload, at)?;
+            descriptor.spatial_layers = Some(structure.spatial_layers);
             at = after;
         }
         if at >= payload.len() {
@@ -100,39 +113,122 @@ impl Descriptor {
         descriptor.len = u16::try_from(at).map_err(|_| WireError::BadLength)?;
         Ok(descriptor)
     }
+
+    /// P_DIFF: up to three, each with an N bit that says whether another follows.
+    fn read_references(&mut self, payload: &[u8], mut at: usize) -> Result<usize, WireError> {
+        for reference in &mut self.references {
+            let index = u8_at(payload, at).ok_or(WireError::TooShort)?;
+            *reference = index >> 1;
+            at += 1;
+            if index & 0x01 == 0 {
+                return Ok(at);
+            }
+        }
+        Err(WireError::TooMany)
+    }
+
+    /// The scalability structure, if the payload that the descriptor was read from has one.
+    #[must_use]
+    pub fn scalability_structure<'a>(&self, payload: &'a [u8]) -> Option<ScalabilityStructure<'a>> {
+        self.spatial_layers?;
+        let read = ScalabilityStructure::read(payload, usize::from(self.structure_at));
+        read.ok().map(|(structure, _)| structure)
+    }
+
+    /// Overwrites the picture id and TL0PICIDX, where the descriptor has them, in a copy of the payload or of its first
+    /// [`len`](Self::len) bytes.
+    ///
+    /// # Errors
+    /// [`WireError::BufferTooSmall`]: `payload` ends before the last of them.
+    pub fn rewrite(&self, payload: &mut [u8], numbers: &Numbers) -> Result<(), WireError> {
+        if let Some(id) = self.picture_id {
+            id.rewrite(payload, numbers.picture_id)?;
+        }
+        if self.tl0_picidx.is_some() {
+            *byte_of(payload, self.tl0_picidx_at)? = numbers.tl0_picidx;
+        }
+        Ok(())
+    }
 }
 
-/// P_DIFF: up to three, each with an N bit that says whether another follows.
-fn skip_reference_indices(payload: &[u8], mut at: usize) -> Result<usize, WireError> {
-    for _ in 0..3 {
-        let index = u8_at(payload, at).ok_or(WireError::TooShort)?;
-        at += 1;
-        if index & 0x01 == 0 {
-            return Ok(at);
-        }
-    }
-    Err(WireError::TooMany)
+/// Scalability structure (SS, RFC 9628 §4.2.1): what the publisher sends, said with keyframes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScalabilityStructure<'a> {
+    /// N_S: number of spatial layers, 1..=8.
+    pub spatial_layers: u8,
+    /// Y: widths and heights, four bytes a layer; empty where they are not said.
+    sizes: &'a [u8],
+    /// G: the pictures of a group.
+    pictures: &'a [u8],
 }
 
-/// SS (RFC 9628 §4.2.1); returns the number of spatial layers and the offset behind it.
-fn skip_scalability_structure(payload: &[u8], at: usize) -> Result<(u8, usize), WireError> {
-    let byte = |at| u8_at(payload, at).ok_or(WireError::TooShort);
-    let head = byte(at)?;
-    let mut at = at + 1;
-    let spatial_layers = (head >> 5) + 1;
-    if head & 0x10 != 0 {
-        // Width and height of each layer.
-        at += 4 * usize::from(spatial_layers);
-    }
-    if head & 0x08 != 0 {
-        let pictures = byte(at)?;
-        at += 1;
-        for _ in 0..pictures {
-            let references = (byte(at)? >> 2) & 0x03;
-            at += 1 + usize::from(references);
+/// One picture of a group of pictures (RFC 9628 §4.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupPicture<'a> {
+    /// TID: temporal layer.
+    pub tid: u8,
+    /// U: switching up point.
+    pub switching_up: bool,
+    /// P_DIFF: differences to the ids of the pictures that it is predicted from, at most three.
+    pub references: &'a [u8],
+}
+
+impl<'a> ScalabilityStructure<'a> {
+    /// Reads the structure at `at`; returns it and the offset behind it.
+    fn read(payload: &'a [u8], at: usize) -> Result<(Self, usize), WireError> {
+        let byte = |at| u8_at(payload, at).ok_or(WireError::TooShort);
+        let slice = |from: usize, to: usize| payload.get(from..to).ok_or(WireError::TooShort);
+        let head = byte(at)?;
+        let start = at + 1;
+        let spatial_layers = (head >> 5) + 1;
+        let sizes_len = if head & 0x10 != 0 {
+            4 * usize::from(spatial_layers)
+        } else {
+            0
+        };
+        let sizes = slice(start, start + sizes_len)?;
+        let mut at = start + sizes_len;
+        let mut pictures: &[u8] = &[];
+        if head & 0x08 != 0 {
+            let count = byte(at)?;
+            at += 1;
+            let first = at;
+            for _ in 0..count {
+                let references = (byte(at)? >> 2) & 0x03;
+                at += 1 + usize::from(references);
+            }
+            pictures = slice(first, at)?;
         }
+        let structure = Self {
+            spatial_layers,
+            sizes,
+            pictures,
+        };
+        Ok((structure, at))
     }
-    Ok((spatial_layers, at))
+
+    /// Width and height of each spatial layer; none where they are not said.
+    pub fn sizes(&self) -> impl Iterator<Item = (u16, u16)> + 'a {
+        self.sizes.chunks_exact(4).filter_map(|size| {
+            let [w0, w1, h0, h1] = *size.first_chunk::<4>()?;
+            Some((u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1])))
+        })
+    }
+
+    /// The pictures of a group, in order; none where they are not said.
+    pub fn pictures(&self) -> impl Iterator<Item = GroupPicture<'a>> + 'a {
+        let mut rest = self.pictures;
+        core::iter::from_fn(move || {
+            let (&head, after) = rest.split_first()?;
+            let (references, after) = after.split_at_checked(usize::from((head >> 2) & 0x03))?;
+            rest = after;
+            Some(GroupPicture {
+                tid: head >> 5,
+                switching_up: head & 0x10 != 0,
+                references,
+            })
+        })
+    }
 }
 
 /// Start of a frame of the lowest spatial layer that uses no earlier picture.
@@ -172,6 +268,15 @@ mod tests {
         assert_eq!(descriptor.spatial_layers, Some(2));
         assert!(descriptor.layers.unwrap().switching_up);
         assert_eq!(usize::from(descriptor.len), payload.len() - 1);
+        let structure = descriptor.scalability_structure(&payload).unwrap();
+        assert!(structure.sizes().eq([(640, 360), (1_280, 720)]));
+        let pictures: std::vec::Vec<_> = structure.pictures().collect();
+        let picture = GroupPicture {
+            tid: 0,
+            switching_up: false,
+            references: &[1],
+        };
+        assert_eq!(pictures, [picture]);
         assert!(keyframe(&payload));
         for len in 0..payload.len() {
             assert_eq!(
@@ -188,7 +293,8 @@ mod tests {
         let payload = [0xf8, 0x05, 0x25, 0x03, 0x04, 0x00];
         let descriptor = Descriptor::parse(&payload).unwrap();
         assert_eq!(descriptor.tl0_picidx, None);
-        assert_eq!(descriptor.len, 5);
+        assert_eq!((descriptor.len, descriptor.references), (5, [1, 2, 0]));
+        assert!(descriptor.scalability_structure(&payload).is_none());
         let layers = descriptor.layers.unwrap();
         assert_eq!(
             (layers.tid, layers.sid, layers.inter_layer_predicted),
@@ -196,6 +302,19 @@ mod tests {
         );
         let four = [0xf8, 0x05, 0x25, 0x03, 0x05, 0x07, 0x02, 0x00];
         assert_eq!(Descriptor::parse(&four), Err(WireError::TooMany));
+    }
+
+    #[test]
+    fn picture_id_and_tl0picidx_are_rewritten() {
+        let mut payload = [0xa8, 0x81, 0x02, 0x10, 0x07, 0x82];
+        let descriptor = Descriptor::parse(&payload).unwrap();
+        let numbers = Numbers {
+            picture_id: 0x7ffe,
+            tl0_picidx: 9,
+            keyidx: 0,
+        };
+        descriptor.rewrite(&mut payload, &numbers).unwrap();
+        assert_eq!(payload, [0xa8, 0xff, 0xfe, 0x10, 0x09, 0x82]);
     }
 
     #[test]
