@@ -10,8 +10,8 @@ use crate::twcc::TwccReceiver;
 use ion_tables::command::Command;
 use ion_tables::rows::HasHead;
 use ion_tables::{
-    Encoding as EncodingRow, EncodingConfig, EncodingState, Row, RowKind, RowLink, RowRef,
-    Subscription as SubscriptionRow, SubscriptionConfig, Track as TrackRow, TrackConfig,
+    Encoding as EncodingRow, EncodingConfig, EncodingState, ExtensionKind, Row, RowKind, RowLink,
+    RowRef, Subscription as SubscriptionRow, SubscriptionConfig, Track as TrackRow, TrackConfig,
     Transport as TransportRow, TransportConfig,
 };
 use std::net::SocketAddr;
@@ -289,7 +289,15 @@ impl Engine {
         if config.feedback & EncodingConfig::TRANSPORT_CC != 0 && transport.twcc.is_none() {
             transport.twcc = Some(TwccReceiver::new());
         }
-        if encoding.receiver.is_some() {
+        let described = transport
+            .config
+            .extensions
+            .id(ExtensionKind::DependencyDescriptor)
+            .is_some_and(|_| encoding.codec.is_video());
+        if let Some(receiver) = &mut encoding.receiver {
+            if described {
+                receiver.frames.expect_dependency();
+            }
             return;
         }
         let state = tables.state::<EncodingRow>(row).map(|cell| cell.read());
@@ -297,6 +305,9 @@ impl Engine {
         let mut receiver = Receiver::new(config, state);
         let resumed = receiver.ssrc != 0;
         receiver.resumed = resumed.then_some(now);
+        if described {
+            receiver.frames.expect_dependency();
+        }
         if let Some(counters) = tables.counters::<EncodingRow>(row) {
             counters.renew(config.head.generation);
         }

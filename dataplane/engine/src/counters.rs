@@ -37,5 +37,6 @@ renew!(EncodingCounters:
 renew!(SubscriptionCounters:
     packets_sent, bytes_sent, retransmitted_sent, retransmitted_bytes, nacks_received,
     nacks_missed, nacks_suppressed, plis_received, firs_received, packets_lost,
-    fraction_lost, jitter_us, rtt_us, switches, packets_withheld,
+    fraction_lost, jitter_us, rtt_us, switches, packets_withheld, packets_of_other_layers,
+    packets_blanked, layer_switches, layer_in_use, layer_wanted, red_sent,
 );

@@ -1,4 +1,5 @@
 use crate::clock::ClockMapping;
+use crate::frames::FrameReader;
 use crate::history::History;
 use crate::keyframe::KeyframeRequests;
 use crate::limits::{HISTORY_AUDIO, HISTORY_VIDEO, PENDING, RECEIVE_WINDOW};
@@ -92,6 +93,7 @@ pub(crate) struct Receiver {
     pub(crate) next_position: u64,
     pub(crate) nack: NackGenerator,
     pub(crate) reception: Reception,
+    pub(crate) frames: FrameReader,
     /// Middle of the NTP time of the last sender report, and when it came.
     pub(crate) last_report: Option<(u32, Micros)>,
     pub(crate) mapping: Option<ClockMapping>,
@@ -133,6 +135,7 @@ impl Receiver {
             // What was lost while nobody received is asked for like any other loss.
             nack: NackGenerator::after(next.checked_sub(1)),
             reception: Reception::new(config.clock_rate, next),
+            frames: FrameReader::new(),
             last_report: None,
             mapping: None,
             last_keyframe: None,
@@ -153,6 +156,7 @@ impl Receiver {
         self.bound = now;
         self.nack.reset();
         self.reception = Reception::new(clock_rate, index);
+        self.frames.restart();
         self.last_report = None;
         self.mapping = None;
         self.ended = None;

@@ -1,19 +1,22 @@
 use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::ingress::srtp_drop;
+use crate::layers::Layer;
 use crate::limits::{MAX_DATAGRAM, PADDING_MAX};
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::padding::Paddings;
 use crate::peer::PeerMessage;
-use crate::subscription::{Numbers, Subscriber};
+use crate::rewrite::{Descriptor, renumber};
+use crate::subscription::{Manner, Numbers, Subscriber, Verdict};
 use crate::time::Micros;
 use crate::transport::Transport;
 use ion_tables::{
-    DropReason, EventKind, ExtensionKind, RowKind, Subscription as SubscriptionRow,
-    TransportConfig, WorkerTables,
+    DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
+    SubscriptionCounters, TransportConfig, WorkerTables,
 };
 use ion_wire::ext::{AbsSendTime, transport_cc_bytes};
+use ion_wire::red::Red;
 use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
 use std::sync::Arc;
 
@@ -25,6 +28,41 @@ pub(crate) struct Header<'a> {
     pub(crate) momentary: bool,
     /// Playout delay to write instead of the publisher's; depends on the moment.
     pub(crate) playout: Option<[u8; 3]>,
+    /// Dependency descriptor to write instead of the publisher's.
+    pub(crate) dependency: Option<Descriptor>,
+}
+
+impl<'a> Header<'a> {
+    /// The header of a media packet.
+    pub(crate) fn of(packet: &Packet, numbers: &Numbers, subscriber: &'a Subscriber) -> Self {
+        let config = &subscriber.config;
+        let red = packet.red && config.red_payload_type != 0;
+        let Manner {
+            layer,
+            marker,
+            blank,
+        } = numbers.manner;
+        let described = packet.codec.is_video() && !blank;
+        Self {
+            fields: HeaderFields {
+                marker,
+                payload_type: if red {
+                    config.red_payload_type
+                } else {
+                    config.payload_type
+                },
+                sequence: low16(numbers.index),
+                timestamp: numbers.timestamp,
+                ssrc: config.ssrc,
+            },
+            mid: config.mid.as_bytes_of(),
+            momentary: !subscriber.resends_plain(),
+            playout: subscriber.playout.value(packet),
+            dependency: Some(packet)
+                .filter(|_| described)
+                .and_then(|packet| Descriptor::of(packet, numbers.running.frame, layer)),
+        }
+    }
 }
 
 /// The P bit in the first byte of an RTP header (RFC 3550, 5.1).
@@ -39,6 +77,10 @@ pub(crate) struct Tally {
     /// UDP payload bytes.
     pub(crate) bytes: u64,
     pub(crate) withheld: u64,
+    /// Of those, of layers above the viewer's.
+    pub(crate) left_out: u64,
+    /// Empty ones among those that were sent.
+    pub(crate) blanks: u64,
 }
 
 impl Engine {
@@ -89,8 +131,11 @@ impl Engine {
             counters.bytes_sent.add(tally.payload);
             counters.packets_withheld.add(tally.withheld);
             counters.switches.add(u64::from(switched && !first));
+            counters.packets_of_other_layers.add(tally.left_out);
+            counters.packets_blanked.add(tally.blanks);
         }
         self.count_sent(transport, tally.packets, tally.bytes);
+        self.count_layers(row);
         if let Some(target) = wants {
             self.want_keyframe(now, target);
         }
@@ -99,6 +144,32 @@ impl Engine {
             let kind = EventKind::LayerSwitched;
             self.event(now, kind, RowKind::Subscription, link, value);
         }
+    }
+
+    /// Brings the layers in use and wanted up to date, of a subscription that is sent pictures.
+    fn count_layers(&self, row: u32) {
+        let subscriber = self.subscriptions[row as usize].as_deref();
+        let (Some(subscriber), Some(counters)) = (
+            subscriber.filter(|subscriber| !subscriber.audio),
+            self.subscription_counters(row),
+        ) else {
+            return;
+        };
+        let layer_of = |link: RowLink| {
+            let encoding = self.encodings.get(link.row as usize)?.as_deref()?;
+            (encoding.link == link).then_some(encoding.config.layer)
+        };
+        let (now, wanted) = subscriber.selection.in_use();
+        let number = |encoding: Option<RowLink>, layer: Layer| {
+            let place = encoding.and_then(layer_of);
+            place.map_or(0, |place| {
+                SubscriptionCounters::layer(place, layer.spatial, layer.temporal)
+            })
+        };
+        let source = subscriber.source.map(|source| source.encoding);
+        counters.layer_in_use.set(number(source, now));
+        counters.layer_wanted.set(number(subscriber.target, wanted));
+        counters.layer_switches.set(subscriber.selection.switches);
     }
 
     /// Counts datagrams that were put into the batch.
@@ -136,11 +207,18 @@ impl Sending<'_> {
             return;
         }
         for (at, packet) in packets.iter().enumerate() {
-            let Some((numbers, switched)) = self.subscriber.admit(packet, self.now) else {
-                self.tally.withheld += 1;
-                continue;
+            let numbers = match self.subscriber.admit(packet, self.now) {
+                Verdict::Send(numbers) => numbers,
+                Verdict::Switch(numbers) => {
+                    self.switched = true;
+                    numbers
+                }
+                other => {
+                    self.tally.withheld += 1;
+                    self.tally.left_out += u64::from(other == Verdict::LeaveOut);
+                    continue;
+                }
             };
-            self.switched |= switched;
             if !has_room(out) {
                 // Nothing goes to the kernel before the state says that it was used.
                 self.store();
@@ -168,12 +246,13 @@ impl Sending<'_> {
         padding: usize,
         out: &mut O,
     ) -> Result<(), DropReason> {
-        let payload = payload_for(packet, self.subscriber);
+        let payload_len = payload_for(packet, &numbers, self.subscriber).len();
         let packet = (packet, padding);
         let (transport, subscriber) = (&mut *self.transport, &mut *self.subscriber);
         let sent = send_media(transport, subscriber, packet, numbers, self.now, out)?;
         self.tally.packets += 1;
-        self.tally.payload += payload.len() as u64;
+        self.tally.payload += payload_len as u64;
+        self.tally.blanks += u64::from(numbers.manner.blank);
         self.tally.bytes += sent as u64;
         Ok(())
     }
@@ -184,29 +263,20 @@ pub(crate) fn has_room<O: Output<Message = PeerMessage>>(out: &mut O) -> bool {
     out.batch().space(MAX_DATAGRAM).is_some()
 }
 
-/// The payload that a viewer gets: RED is opened for one that has not negotiated it.
-pub(crate) fn payload_for<'a>(packet: &'a Packet, subscriber: &Subscriber) -> &'a [u8] {
+/// The payload that a viewer gets, but for its running numbers: RED is opened for one that has not negotiated it, and
+/// a packet of a layer that it does not get is empty.
+pub(crate) fn payload_for<'a>(
+    packet: &'a Packet,
+    numbers: &Numbers,
+    subscriber: &Subscriber,
+) -> &'a [u8] {
     let payload = packet.payload();
-    if packet.red && subscriber.config.red_payload_type == 0 {
-        red_primary(payload).unwrap_or_default()
+    if numbers.manner.blank {
+        &[]
+    } else if packet.red && subscriber.config.red_payload_type == 0 {
+        Red::parse(payload).map_or(&[], |red| red.primary)
     } else {
         payload
-    }
-}
-
-/// The primary encoding in a RED payload (RFC 2198, section 3): the last block.
-fn red_primary(payload: &[u8]) -> Option<&[u8]> {
-    let mut headers = payload;
-    let mut redundant = 0;
-    loop {
-        match *headers {
-            [first, _, high, low, ref rest @ ..] if first & 0x80 != 0 => {
-                redundant += usize::from(u16::from_be_bytes([high & 0x03, low]));
-                headers = rest;
-            }
-            [first, ref blocks @ ..] if first & 0x80 == 0 => return blocks.get(redundant..),
-            _ => return None,
-        }
     }
 }
 
@@ -224,8 +294,8 @@ pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let payload = payload_for(packet, subscriber);
-    if packet.payload_len != 0 && payload.is_empty() {
+    let payload = payload_for(packet, &numbers, subscriber);
+    if packet.payload_len != 0 && payload.is_empty() && !numbers.manner.blank {
         return Err(DropReason::MalformedRtp);
     }
     if !subscriber.used(numbers, now, payload.len()) {
@@ -244,25 +314,9 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let config = &subscriber.config;
-    let payload = payload_for(packet, subscriber);
-    let red = packet.red && config.red_payload_type != 0;
-    let header = Header {
-        fields: HeaderFields {
-            marker: packet.marker,
-            payload_type: if red {
-                config.red_payload_type
-            } else {
-                config.payload_type
-            },
-            sequence: low16(numbers.index),
-            timestamp: numbers.timestamp,
-            ssrc: config.ssrc,
-        },
-        mid: config.mid.as_bytes_of(),
-        momentary: !subscriber.resends_plain(),
-        playout: subscriber.playout.value(packet),
-    };
+    let payload = payload_for(packet, &numbers, subscriber);
+    let ssrc = subscriber.config.ssrc;
+    let header = Header::of(packet, &numbers, subscriber);
     let limit = transport.max_datagram();
     let path = transport.path.ok_or(DropReason::SendFailed)?;
     let open = out.batch().open_segment(&path);
@@ -277,7 +331,8 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         return Err(DropReason::TooLarge);
     }
     // What is sent again must be the same again, and stands alone anyhow.
-    let padded = Some(packet).filter(|packet| header.momentary && !packet.red);
+    let joins = header.momentary && !packet.red && !numbers.manner.blank;
+    let padded = Some(packet).filter(|_| joins);
     let padded = padded.and_then(|packet| {
         let wished = open
             .filter(|&open| (natural..=natural + PADDING_MAX).contains(&open))
@@ -288,10 +343,18 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         space[0] |= PADDING_BIT;
     }
     let payload = padded.unwrap_or(payload);
-    let len = keys
-        .sealer
-        .seal_rtp(header_len, numbers.index, config.ssrc, payload, space)
-        .map_err(srtp_drop)?;
+    let sealer = &mut keys.sealer;
+    let len = if numbers.running.payload == packet.running.payload || numbers.manner.blank {
+        sealer.seal_rtp(header_len, numbers.index, ssrc, payload, space)
+    } else {
+        let plain_len = header_len + payload.len();
+        let body = space.get_mut(header_len..plain_len);
+        let body = body.ok_or(DropReason::TooLarge)?;
+        body.copy_from_slice(payload);
+        renumber(packet.codec, body, &numbers.running.payload);
+        sealer.seal_rtp_in_place(header_len, plain_len, numbers.index, ssrc, space)
+    };
+    let len = len.map_err(srtp_drop)?;
     out.batch().commit(&path, len);
     Ok(len)
 }
@@ -328,11 +391,18 @@ pub(crate) fn write_header(
         .filter(|_| header.momentary)
         .and_then(|value| Some((map.id(ExtensionKind::PlayoutDelay)?, value)));
     let replaced = playout.map(|_| ExtensionKind::PlayoutDelay);
+    let dependency = header.dependency.as_ref();
     let carried = transport
         .carried
         .iter()
         .filter(|(kind, _)| Some(*kind) != replaced)
-        .filter_map(|(kind, id)| Some((id, packet.extension(kind)?)));
+        .filter_map(|(kind, id)| {
+            let value = match (kind, dependency) {
+                (ExtensionKind::DependencyDescriptor, Some(written)) => written.as_slice(),
+                _ => packet.extension(kind)?,
+            };
+            Some((id, value))
+        });
     let all = mid
         .into_iter()
         .chain(number.as_ref().map(|(id, value)| (*id, &value[..])))
@@ -360,20 +430,4 @@ pub(crate) fn write_header(
 )]
 pub(crate) fn low16(number: u64) -> u16 {
     number as u16
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn red_is_opened_to_its_last_block() {
-        // One redundant block of three bytes, then the primary one.
-        let red = [0xEF, 0, 0, 3, 0x6F, 1, 2, 3, 9, 8];
-        assert_eq!(red_primary(&red), Some(&[9, 8][..]));
-        assert_eq!(red_primary(&[0x6F, 9]), Some(&[9][..]));
-        assert_eq!(red_primary(&[0xEF, 0, 0, 200, 0x6F, 1]), None);
-        assert_eq!(red_primary(&[0xEF, 0]), None);
-        assert_eq!(red_primary(&[]), None);
-    }
 }

@@ -6,6 +6,7 @@ use crate::nack::Gaps;
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
+use crate::rewrite::{self, Running};
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::{StreamKind, Transport};
@@ -13,7 +14,7 @@ use crate::window::Seen;
 use ion_srtp::{RxIndex, SrtpError};
 use ion_tables::{DropReason, EncodingConfig, EventKind, ExtensionKind, RowKind, RowLink};
 use ion_wire::rtp::RtpHeader;
-use ion_wire::{CodecKind, codec, ext, seq};
+use ion_wire::{CodecKind, ext, seq};
 use std::sync::Arc;
 
 /// Retransmissions may run ahead of the stream by this much: when its last packets
@@ -233,9 +234,27 @@ impl Engine {
         packet.encoding = encoding;
         packet.position = position;
         packet.red = red;
-        // What has no keyframes, or none that we can see, may begin anywhere.
-        packet.keyframe = !codec.is_video() || codec::keyframe(codec, packet.payload());
+        packet.codec = codec;
         packet.paddable = false;
+        // What has no keyframes, or none that we can see, may begin anywhere.
+        packet.keyframe = !codec.is_video();
+        (packet.frame, packet.running) = (None, Running::default());
+        if codec.is_video() && packet.payload_len > 0 {
+            let receiver = self.encodings[encoding.row as usize]
+                .as_deref_mut()
+                .and_then(|encoding| encoding.receiver.as_deref_mut());
+            let receiver = receiver.ok_or(DropReason::UnknownSsrc)?;
+            let said = receiver
+                .frames
+                .read(codec, packet)
+                .map_err(|_| DropReason::MalformedDescriptor)?;
+            packet.keyframe = said.keyframe;
+            packet.frame = said.frame;
+            packet.running = Running {
+                payload: said.numbers,
+                frame: rewrite::frame_number(packet),
+            };
+        }
         if codec.is_video() {
             packet.lay_ramp();
         }

@@ -31,9 +31,12 @@ mod encoding;
 /// The engine: what goes in, and what is done with it.
 pub mod engine;
 mod fanout;
+mod frames;
 mod history;
 mod ingress;
 mod keyframe;
+/// Layers inside an encoding, and targets.
+pub mod layers;
 /// Every limit.
 pub mod limits;
 mod nack;
@@ -50,7 +53,10 @@ mod positions;
 mod reception;
 mod report;
 mod retransmit;
+mod rewrite;
 mod rtcp_in;
+mod runs;
+mod selection;
 mod subscription;
 /// Points in time, as the engine is told them.
 pub mod time;
@@ -63,6 +69,7 @@ mod upkeep;
 mod window;
 
 pub use engine::{Engine, EngineConfig};
+pub use layers::{Layer, Target};
 pub use output::Output;
 pub use peer::PeerMessage;
 pub use time::Micros;

@@ -40,6 +40,15 @@ pub const SKIPPED: usize = 64;
 /// Changes of source that are remembered to answer NACKs from before them.
 pub const EPOCHS: usize = 8;
 
+/// Stretches without a packet left out that are remembered of what a viewer is sent, to answer NACKs from: as many
+/// as a second has pictures, at 60 a second.
+pub const RUNS: usize = 64;
+/// Changes of layer that are remembered of what a viewer is sent, to judge late packets by.
+pub const TURNS: usize = 8;
+/// Frame numbers that are remembered to tell what has been sent or received; whole words. VP9 takes eight of them for
+/// a picture.
+pub const SENT_FRAMES: usize = 512;
+
 /// Packets missing of one encoding that are asked for.
 pub const MISSING: usize = 512;
 /// Requests for one packet.
@@ -125,6 +134,8 @@ pub const REPORT_INTERVAL_US: u64 = 1_000_000;
 pub const REPORT_BLOCKS: usize = 31;
 /// An encoding counts as live for this long after a packet, microseconds.
 pub const LIVE_US: u64 = 1_000_000;
+/// A layer of a track is no longer chosen when nothing came of it for this long while others go on, microseconds.
+pub const LAYER_SILENT_US: u64 = 600_000;
 /// Upkeep of an encoding: history that is too old, layers that went away.
 pub const UPKEEP_US: u64 = 200_000;
 /// The clock of a publisher is followed by this much with each of its reports, microseconds ...
@@ -156,5 +167,8 @@ const _: () = {
     // Every timer fits the wheel.
     assert!(REPORT_INTERVAL_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
     assert!(KEYFRAME_RETRY_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
+    // Silence is noticed at an upkeep, and within a second.
+    assert!(LAYER_SILENT_US + UPKEEP_US < 1_000_000);
+    assert!(SENT_FRAMES.is_multiple_of(64));
     assert!(TWCC_MIN_US <= TWCC_MAX_US && NACK_INTERVAL_MIN_US >= TICK_US);
 };

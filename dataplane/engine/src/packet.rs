@@ -1,8 +1,11 @@
+use crate::layers::Frame;
 use crate::limits::PACKET_BYTES;
 use crate::padding::RAMP;
+use crate::rewrite::Running;
 use crate::time::Micros;
 use ion_tables::values::EXTENSION_KINDS;
 use ion_tables::{ExtensionKind, RowLink};
+use ion_wire::CodecKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One packet of packet memory: the plaintext, and what was read in its header.
@@ -28,6 +31,11 @@ pub struct Packet {
     pub(crate) red: bool,
     /// A keyframe begins here; always so for audio.
     pub(crate) keyframe: bool,
+    pub(crate) codec: CodecKind,
+    /// What it says of its layer; `None` is nothing.
+    pub(crate) frame: Option<Frame>,
+    /// Its running numbers, besides the sequence number.
+    pub(crate) running: Running,
     /// A ramp of padding follows the payload.
     pub(crate) paddable: bool,
     /// Where each extension's value lies in the buffer.
@@ -75,6 +83,9 @@ impl Packet {
             marker: false,
             red: false,
             keyframe: false,
+            codec: CodecKind::Unknown,
+            frame: None,
+            running: Running::default(),
             paddable: false,
             extensions: ExtensionSpans::default(),
             remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),

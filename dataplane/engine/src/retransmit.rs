@@ -5,11 +5,11 @@ use crate::limits::MAX_DATAGRAM;
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
+use crate::rewrite::renumber;
 use crate::subscription::{Numbers, Subscriber};
 use crate::time::Micros;
 use crate::transport::Transport;
 use ion_tables::{DropReason, Subscription as SubscriptionRow};
-use ion_wire::rtp::HeaderFields;
 use ion_wire::seq;
 use std::sync::Arc;
 
@@ -88,30 +88,26 @@ impl Engine {
         };
         let next = subscriber.next_index();
         let index = seq::extend(sequence, next.saturating_sub(1));
-        let Some(epoch) = subscriber.epoch_of(index).copied().filter(|_| index < next) else {
-            return Answer::Missed;
-        };
-        let Some(position) = index.checked_add_signed(-epoch.sequence_offset) else {
+        let Some((source, position)) = subscriber.origin_of(index) else {
             return Answer::Missed;
         };
         let feed = self
             .encodings
-            .get(epoch.source.encoding.row as usize)
+            .get(source.encoding.row as usize)
             .and_then(|slot| slot.as_deref())
-            .filter(|encoding| encoding.link == epoch.source.encoding)
+            .filter(|encoding| encoding.link == source.encoding)
             .and_then(|encoding| encoding.feed.as_deref());
         let Some(feed) = feed else {
             return Answer::Missed;
         };
         let packet = feed.history.get(position).cloned();
-        let Some(packet) = packet.filter(|packet| packet.ssrc == epoch.source.ssrc) else {
+        let Some(packet) = packet.filter(|packet| packet.ssrc == source.ssrc) else {
+            return Answer::Missed;
+        };
+        let Some(numbers) = subscriber.numbers_again(&packet, index) else {
             return Answer::Missed;
         };
         subscriber.lost(now, index, &packet, feed.playout);
-        let numbers = Numbers {
-            index,
-            timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
-        };
         let answer = self.resend(now, row, &packet, numbers, out);
         // The history has the other reference: nothing is freed here.
         drop(packet);
@@ -192,21 +188,12 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let config = &subscriber.config;
-    let payload = payload_for(packet, subscriber);
+    let payload = payload_for(packet, &numbers, subscriber);
     let (index, ssrc) = (subscriber.rtx_next, subscriber.rtx_ssrc);
-    let header = Header {
-        fields: HeaderFields {
-            marker: packet.marker,
-            payload_type: config.rtx_payload_type,
-            sequence: low16(index),
-            timestamp: numbers.timestamp,
-            ssrc,
-        },
-        mid: config.mid.as_bytes_of(),
-        momentary: true,
-        playout: subscriber.playout.value(packet),
-    };
+    let mut header = Header::of(packet, &numbers, subscriber);
+    header.fields.payload_type = subscriber.config.rtx_payload_type;
+    (header.fields.sequence, header.fields.ssrc) = (low16(index), ssrc);
+    header.momentary = true;
     let path = transport.path.ok_or(DropReason::SendFailed)?;
     let limit = transport.max_datagram();
     let space = out
@@ -225,6 +212,9 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
     let (original, rest) = body.split_at_mut(2);
     original.copy_from_slice(&low16(numbers.index).to_be_bytes());
     rest.copy_from_slice(payload);
+    if numbers.running.payload != packet.running.payload {
+        renumber(packet.codec, rest, &numbers.running.payload);
+    }
     // The state says that the index is used before anything can be sent with it.
     subscriber.rtx_next = index + 1;
     let row = subscriber.link.row;

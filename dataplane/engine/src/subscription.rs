@@ -1,9 +1,15 @@
+use crate::layers::{Layer, Target};
 use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
 use crate::playout::Playout;
+use crate::rewrite::Running;
+use crate::runs::{Place, Runs};
+use crate::selection::Selection;
 use crate::time::Micros;
 use crate::window::{Seen, Window};
 use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState};
+use ion_wire::CodecKind;
+use ion_wire::codec::vp8;
 use ion_wire::ext::PlayoutDelay;
 
 const SEND_WORDS: usize = SEND_WINDOW / 64;
@@ -29,10 +35,10 @@ impl Source {
 pub(crate) struct Epoch {
     pub(crate) start: u64,
     pub(crate) source: Source,
-    /// Outgoing index less position in the source's stream.
-    pub(crate) sequence_offset: i64,
     /// Outgoing timestamp less the source's.
     pub(crate) timestamp_offset: u32,
+    /// Outgoing running numbers less the source's.
+    pub(crate) running: Running,
 }
 
 /// The numbers a packet goes out with.
@@ -41,6 +47,49 @@ pub(crate) struct Numbers {
     /// 48-bit SRTP index; its low half is the sequence number.
     pub(crate) index: u64,
     pub(crate) timestamp: u32,
+    pub(crate) running: Running,
+    pub(crate) manner: Manner,
+}
+
+/// What else a packet for a viewer depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// The layer that the viewer gets.
+    pub(crate) layer: Layer,
+    /// The packet is the viewer's last one of the picture.
+    pub(crate) marker: bool,
+    /// It is of a layer that the viewer does not get, and came when its index could no longer be given to another: it
+    /// goes out empty.
+    pub(crate) blank: bool,
+}
+
+impl Manner {
+    fn pack(self) -> u8 {
+        let layer = self.layer.within(Layer::TOP);
+        layer.spatial << 3 | layer.temporal | u8::from(self.marker) << 6 | u8::from(self.blank) << 7
+    }
+
+    fn unpack(byte: u8) -> Self {
+        Self {
+            layer: Layer {
+                spatial: byte >> 3 & 7,
+                temporal: byte & 7,
+            },
+            marker: byte & 0x40 != 0,
+            blank: byte & 0x80 != 0,
+        }
+    }
+}
+
+/// What is to be done with a packet for one viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Send(Numbers),
+    /// Send it, the first of another source.
+    Switch(Numbers),
+    /// It is of a layer that the viewer does not get.
+    LeaveOut,
+    Withhold,
 }
 
 /// A track sent to one viewer: numbers only, no packets.
@@ -60,6 +109,8 @@ pub(crate) struct Subscriber {
     pub(crate) transport: u32,
     /// The row of the track and its life.
     pub(crate) track: RowLink,
+    /// What its congestion controller wishes.
+    wish: Target,
     /// The encoding it should get.
     pub(crate) target: Option<RowLink>,
     /// Since when it waits for a keyframe of the target.
@@ -71,7 +122,17 @@ pub(crate) struct Subscriber {
     /// Packets below this position of the source are not forwarded.
     first_position: u64,
     epochs: [Option<Epoch>; EPOCHS],
+    /// Positions and indices, of all those epochs.
+    runs: Runs,
+    /// Which layers of the source are sent.
+    pub(crate) selection: Selection,
+    /// Number of the newest frame that was left out.
+    left_out: u64,
+    /// Running numbers of the newest packet.
+    running: Running,
     sent: Window<SEND_WORDS>,
+    /// The [`Manner`] of each packet in `sent`, so that one sent again is the same again.
+    manners: Box<[u8]>,
     last_timestamp: u32,
     last_sent: Option<Micros>,
     /// Indices below this one are not sent again as they were.
@@ -119,20 +180,33 @@ impl Subscriber {
             .rtx_srtp_next
             .max(used.1.unwrap_or(0))
             .max(first_index(config.rtx_ssrc));
-        Self {
+        let mut subscriber = Self {
             link,
             rtx_ssrc: used.1.map_or(0, |_| config.rtx_ssrc),
             config,
             audio,
             transport: config.transport.row,
             track: config.track,
+            wish: Target::TOP,
             target: None,
             waiting: None,
             wait_told: false,
             source: None,
             first_position: 0,
             epochs: [None; EPOCHS],
+            runs: Runs::new(),
+            selection: Selection::new(),
+            left_out: 0,
+            running: Running {
+                payload: vp8::Numbers {
+                    picture_id: state.picture_id,
+                    tl0_picidx: state.tl0_picidx,
+                    keyidx: state.keyidx,
+                },
+                frame: state.frame_number,
+            },
             sent: Window::from(state.srtp_next),
+            manners: vec![0; SEND_WINDOW].into_boxed_slice(),
             last_timestamp: state.timestamp,
             last_sent: None,
             plain_floor: state.srtp_next,
@@ -142,7 +216,30 @@ impl Subscriber {
             playout: Playout::new(state.playout_ms, state.sender_packets),
             fir_sequence: None,
             state,
-        }
+        };
+        subscriber.bound_selection();
+        subscriber
+    }
+
+    /// Takes in what the congestion controller wishes.
+    pub(crate) fn set_wish(&mut self, wish: Target) {
+        self.wish = wish;
+        self.bound_selection();
+    }
+
+    /// The highest encoding that may be sent.
+    pub(crate) fn max_encoding(&self) -> u8 {
+        self.wish.encoding.min(self.config.max_layer)
+    }
+
+    fn bound_selection(&mut self) {
+        // Zero is no bound, and so is more than there can be.
+        let bound = |count: u8| count.wrapping_sub(1).min(7);
+        let bound = Layer {
+            spatial: bound(self.config.spatial_layers),
+            temporal: bound(self.config.temporal_layers),
+        };
+        self.selection.wish = self.wish.layer.within(bound);
     }
 
     /// Takes in a config of the same life, transport and SSRCs.
@@ -163,6 +260,7 @@ impl Subscriber {
         }
         self.audio = audio.unwrap_or(self.audio);
         self.config = config;
+        self.bound_selection();
         if self.is_paused() {
             self.waiting = None;
             self.stop();
@@ -185,10 +283,22 @@ impl Subscriber {
         self.begin(Epoch {
             start,
             source,
-            sequence_offset: state.sequence_offset,
             timestamp_offset: state.timestamp_offset,
+            running: Running {
+                payload: vp8::Numbers {
+                    picture_id: state.picture_id_offset,
+                    tl0_picidx: state.tl0_picidx_offset,
+                    keyidx: state.keyidx_offset,
+                },
+                frame: state.frame_number_offset,
+            },
         });
         self.first_position = start.saturating_add_signed(-state.sequence_offset);
+        self.runs.begin(self.first_position, start);
+        self.selection.begin(Some(Layer {
+            spatial: state.spatial,
+            temporal: state.temporal,
+        }));
     }
 
     fn begin(&mut self, epoch: Epoch) {
@@ -205,7 +315,7 @@ impl Subscriber {
     }
 
     /// The epoch that an index was sent in.
-    pub(crate) fn epoch_of(&self, index: u64) -> Option<&Epoch> {
+    fn epoch_of(&self, index: u64) -> Option<&Epoch> {
         self.epochs
             .iter()
             .rev()
@@ -243,23 +353,24 @@ impl Subscriber {
         self.source = None;
     }
 
-    /// The encoding that is forwarded, if it is the target, or none is.
+    /// Whether what is forwarded is the target and has the layer that is wanted, or there is no target.
     pub(crate) fn is_settled(&self) -> bool {
         match (self.source, self.target) {
             (_, None) => true,
-            (Some(source), Some(target)) => source.encoding == target,
+            (Some(source), Some(target)) => {
+                source.encoding == target && self.selection.lacks.is_none()
+            }
             (None, Some(_)) => false,
         }
     }
 
-    /// Whether, and with which numbers, a packet is to be sent. Starts a source at a
-    /// packet that allows it; the second value says whether it did.
-    pub(crate) fn admit(&mut self, packet: &Packet, now: Micros) -> Option<(Numbers, bool)> {
+    /// Whether, and with which numbers, a packet is to be sent. Starts a source at a packet that allows it.
+    pub(crate) fn admit(&mut self, packet: &Packet, now: Micros) -> Verdict {
         let source = Source::of(packet);
         let switched = self.source != Some(source);
         if switched {
             if self.target != Some(source.encoding) || self.is_stale(packet) {
-                return None;
+                return Verdict::Withhold;
             }
             if !packet.keyframe {
                 if self
@@ -270,18 +381,108 @@ impl Subscriber {
                     self.stop();
                     self.waiting = self.waiting.or(Some(now));
                 }
-                return None;
+                return Verdict::Withhold;
             }
             self.switch(packet, now);
         } else if packet.position < self.first_position {
-            return None;
+            return Verdict::Withhold;
         }
-        let epoch = self.epoch()?;
-        let numbers = Numbers {
-            index: packet.position.checked_add_signed(epoch.sequence_offset)?,
-            timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
+        let takes = self.judge(packet, now);
+        let place = if takes {
+            self.runs.place(packet.position)
+        } else {
+            self.leave_out(packet)
         };
-        (self.sent.look(numbers.index) == Seen::New).then_some((numbers, switched))
+        let Some(place) = place else {
+            return if takes {
+                Verdict::Withhold
+            } else {
+                Verdict::LeaveOut
+            };
+        };
+        match self.numbers(packet, place) {
+            Some(numbers) if self.sent.look(numbers.index) == Seen::New => {
+                if switched {
+                    Verdict::Switch(numbers)
+                } else {
+                    Verdict::Send(numbers)
+                }
+            }
+            _ => Verdict::Withhold,
+        }
+    }
+
+    /// Whether a packet of the source is of the layer that is sent, and what is lacking to get the one that is wanted.
+    fn judge(&mut self, packet: &Packet, now: Micros) -> bool {
+        let Some(frame) = &packet.frame else {
+            return true;
+        };
+        let takes = self.selection.judge(frame, packet.timestamp);
+        if self.target == Some(packet.encoding) {
+            self.waiting = self
+                .selection
+                .lacks
+                .and_then(|_| self.waiting.or(Some(now)));
+        }
+        takes
+    }
+
+    /// Leaves out a packet. The place that was kept for it, if it came late.
+    fn leave_out(&mut self, packet: &Packet) -> Option<Place> {
+        // Ids of VP8 pictures run on over those that are left out. VP9's do not: a picture says by their distance
+        // what it is predicted from.
+        let number = packet.frame.map_or(0, |frame| frame.number);
+        let picture = packet.codec == CodecKind::Vp8 && number > self.left_out;
+        let place = self.runs.leave_out(packet.position, picture);
+        self.left_out = self.left_out.max(number);
+        place
+    }
+
+    /// The numbers of a packet of the source at its place.
+    fn numbers(&self, packet: &Packet, place: Place) -> Option<Numbers> {
+        let manner = match &packet.frame {
+            Some(frame) => self.selection.manner(frame, packet.marker),
+            None => Manner {
+                layer: Layer::TOP,
+                marker: packet.marker,
+                blank: false,
+            },
+        };
+        self.numbered(packet, place, manner)
+    }
+
+    fn numbered(&self, packet: &Packet, place: Place, manner: Manner) -> Option<Numbers> {
+        let epoch = self.epoch_of(place.index)?;
+        Some(Numbers {
+            index: place.index,
+            timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
+            running: packet.running.plus(&epoch.running, place.pictures),
+            manner,
+        })
+    }
+
+    /// The source and position of the packet that an index was given to.
+    pub(crate) fn origin_of(&self, index: u64) -> Option<(Source, u64)> {
+        let epoch = self.epoch_of(index).filter(|_| index < self.next_index())?;
+        let place = self.runs.position_of(index)?;
+        Some((epoch.source, place.0))
+    }
+
+    /// The numbers that a packet went out with under an index, or goes out with if it has not.
+    pub(crate) fn numbers_again(&self, packet: &Packet, index: u64) -> Option<Numbers> {
+        let (_, pictures) = self.runs.position_of(index)?;
+        let place = Place { index, pictures };
+        if self.was_sent(index) {
+            let manner = Manner::unpack(self.manners[Self::slot(index)]);
+            return self.numbered(packet, place, manner);
+        }
+        let current = self.epoch().filter(|epoch| epoch.start <= index);
+        current.and_then(|_| self.numbers(packet, place))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "reduced below the window")]
+    fn slot(index: u64) -> usize {
+        (index % SEND_WINDOW as u64) as usize
     }
 
     /// A late packet of a stream that this encoding has left behind.
@@ -307,12 +508,20 @@ impl Subscriber {
             0
         };
         self.first_position = packet.position;
+        let running = if self.has_sent() {
+            self.running.offset_to(&packet.running)
+        } else {
+            Running::default()
+        };
         self.begin(Epoch {
             start,
             source: Source::of(packet),
-            sequence_offset: start.wrapping_sub(packet.position).cast_signed(),
             timestamp_offset,
+            running,
         });
+        self.runs.begin(packet.position, start);
+        self.selection.begin(None);
+        self.left_out = 0;
         self.waiting = None;
         self.wait_told = false;
     }
@@ -324,9 +533,13 @@ impl Subscriber {
         if self.sent.insert(numbers.index) != Seen::New {
             return false;
         }
+        self.manners[Self::slot(numbers.index)] = numbers.manner.pack();
         if newest {
             self.last_timestamp = numbers.timestamp;
             self.last_sent = Some(now);
+            if !numbers.manner.blank {
+                self.running = numbers.running;
+            }
         }
         let octets = u32::try_from(payload_len).unwrap_or(u32::MAX);
         self.state.sender_packets = self.state.sender_packets.wrapping_add(1).max(1);
@@ -389,10 +602,22 @@ impl Subscriber {
         state.timestamp = self.last_timestamp;
         state.encoding = self.source.map_or(0, |source| source.encoding.row + 1);
         state.playout_ms = self.playout.told_ms();
+        let Running { payload, frame } = self.running;
+        state.picture_id = payload.picture_id;
+        state.tl0_picidx = payload.tl0_picidx;
+        state.keyidx = payload.keyidx;
+        state.frame_number = frame;
         if let Some(epoch) = epoch {
-            state.sequence_offset = epoch.sequence_offset;
+            let Running { payload, frame } = epoch.running;
+            state.sequence_offset = self.runs.offset();
             state.timestamp_offset = epoch.timestamp_offset;
+            state.picture_id_offset = payload.picture_id.wrapping_sub(self.runs.left_out());
+            state.tl0_picidx_offset = payload.tl0_picidx;
+            state.keyidx_offset = payload.keyidx;
+            state.frame_number_offset = frame;
         }
+        let layer = self.selection.layer().unwrap_or(Layer::TOP);
+        (state.spatial, state.temporal) = (layer.spatial, layer.temporal);
         state
     }
 }

@@ -1,6 +1,7 @@
 use crate::clock::ClockMapping;
 use crate::engine::Engine;
-use crate::limits::{KEYFRAME_RETRY_US, LIVE_US, UPKEEP_US};
+use crate::layers::Target;
+use crate::limits::{KEYFRAME_RETRY_US, LAYER_SILENT_US, LIVE_US, UPKEEP_US};
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use ion_tables::{Encoding as EncodingRow, EventKind, RowKind, RowLink, TrackConfig};
@@ -24,6 +25,16 @@ impl Engine {
         for at in 0..self.children.subscriptions_of_track[row as usize].len() {
             let subscription = self.children.subscriptions_of_track[row as usize][at];
             self.choose(now, subscription, &layers);
+        }
+    }
+
+    /// Sets what a subscription of this worker should get at most, inside the bounds of its row. For the congestion
+    /// controller; at first it is everything.
+    pub fn set_target(&mut self, now: Micros, subscription: u32, target: Target) {
+        let slot = self.subscriptions.get_mut(subscription as usize);
+        if let Some(subscriber) = slot.and_then(|slot| slot.as_deref_mut()) {
+            subscriber.set_wish(target);
+            self.retarget_one(now, subscription);
         }
     }
 
@@ -64,7 +75,7 @@ impl Engine {
         if subscriber.track != layers.track || subscriber.is_paused() {
             return;
         }
-        let allowed = usize::from(subscriber.config.max_layer).min(layers.links.len() - 1);
+        let allowed = usize::from(subscriber.max_encoding()).min(layers.links.len() - 1);
         let best = (0..=allowed).rev().find(|&layer| layers.live[layer]);
         if let Some(best) = best {
             subscriber.target = Some(layers.links[best]);
@@ -175,7 +186,9 @@ impl Engine {
             let Some(feed) = self.encoding(link).and_then(|e| e.feed.as_deref_mut()) else {
                 continue;
             };
-            let silent = feed.last_packet.is_none_or(|at| newest.since(at) > LIVE_US);
+            let silent = feed
+                .last_packet
+                .is_none_or(|at| newest.since(at) > LAYER_SILENT_US);
             ended |= feed.live && silent;
             feed.live &= !silent;
         }

@@ -45,6 +45,8 @@ pub enum DropReason {
     IndexExhausted,
     /// The receive buffer cut the datagram short.
     Truncated,
+    /// A payload or dependency descriptor that contradicts itself or what came before it.
+    MalformedDescriptor,
 }
 
 impl DropReason {
@@ -53,7 +55,7 @@ impl DropReason {
     pub const SLOTS: usize = 32;
 
     /// Every reason, in counter order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NotMedia,
         Self::UnknownAddress,
         Self::MalformedRtp,
@@ -75,6 +77,7 @@ impl DropReason {
         Self::RateLimited,
         Self::IndexExhausted,
         Self::Truncated,
+        Self::MalformedDescriptor,
     ];
 
     /// Stable name, as metrics carry it.
@@ -101,6 +104,7 @@ impl DropReason {
             Self::RateLimited => "rate_limited",
             Self::IndexExhausted => "index_exhausted",
             Self::Truncated => "truncated",
+            Self::MalformedDescriptor => "malformed_descriptor",
         }
     }
 }

@@ -430,6 +430,12 @@ pub struct SubscriptionConfig {
     pub mid: Text<19>,
     /// RTP clock, hertz.
     pub clock_rate: u32,
+    /// Spatial layers inside an encoding that may be sent; 0: all.
+    pub spatial_layers: u8,
+    /// Temporal layers that may be sent; 0: all.
+    pub temporal_layers: u8,
+    /// Zero.
+    pub reserved: [u8; 6],
 }
 
 impl SubscriptionConfig {
@@ -464,8 +470,26 @@ pub struct SubscriptionState {
     pub sender_octets: u32,
     /// Least playout delay that the viewer was last told, milliseconds; 0 is none.
     pub playout_ms: u16,
-    /// Zero.
-    pub reserved: [u16; 3],
+    /// VP8 or VP9 picture id sent last, of 15 bits.
+    pub picture_id: u16,
+    /// Outgoing minus incoming picture id of that encoding.
+    pub picture_id_offset: u16,
+    /// Frame number of a dependency descriptor sent last.
+    pub frame_number: u16,
+    /// Outgoing minus incoming frame number.
+    pub frame_number_offset: u16,
+    /// TL0PICIDX sent last.
+    pub tl0_picidx: u8,
+    /// Outgoing minus incoming TL0PICIDX.
+    pub tl0_picidx_offset: u8,
+    /// KEYIDX sent last.
+    pub keyidx: u8,
+    /// Outgoing minus incoming KEYIDX.
+    pub keyidx_offset: u8,
+    /// Spatial layer in use inside the encoding, the highest that may be sent.
+    pub spatial: u8,
+    /// Temporal layer in use, likewise.
+    pub temporal: u8,
 }
 
 /// Counters of a subscription.
@@ -502,8 +526,30 @@ pub struct SubscriptionCounters {
     pub rtt_us: Counter,
     /// Changes of encoding.
     pub switches: Counter,
-    /// Packets not sent to this subscriber: before its first keyframe, paused, too large.
+    /// Packets not sent to this subscriber: before its first keyframe, paused, too large, of layers above its own.
     pub packets_withheld: Counter,
+    /// Of those, of layers above its own.
+    pub packets_of_other_layers: Counter,
+    /// Empty packets sent in place of late ones of layers above its own.
+    pub packets_blanked: Counter,
+    /// Changes of layer inside an encoding.
+    pub layer_switches: Counter,
+    /// Layer in use: encoding, spatial and temporal layer, as [`SubscriptionCounters::layer`] makes it.
+    pub layer_in_use: Counter,
+    /// Layer wanted, likewise.
+    pub layer_wanted: Counter,
+    /// RED payloads made for it.
+    pub red_sent: Counter,
+    /// Zero.
+    pub reserved: [Counter; 10],
+}
+
+impl SubscriptionCounters {
+    /// An encoding of the track and a layer inside it, each plus one, in one number; 0 is none.
+    pub fn layer(encoding: u8, spatial: u8, temporal: u8) -> u64 {
+        let plus_one = |part: u8| u64::from(part) + 1;
+        plus_one(encoding) << 16 | plus_one(spatial) << 8 | plus_one(temporal)
+    }
 }
 
 /// Counters of one worker.
@@ -588,10 +634,10 @@ const _: () = {
     assert!(size_of::<TrackConfig>() == 64);
     assert!(size_of::<EncodingConfig>() == 88);
     assert!(size_of::<EncodingState>() == 56);
-    assert!(size_of::<SubscriptionConfig>() == 64);
-    assert!(size_of::<SubscriptionState>() == 56);
+    assert!(size_of::<SubscriptionConfig>() == 72);
+    assert!(size_of::<SubscriptionState>() == 64);
     assert!(size_of::<TransportCounters>() == 128);
     assert!(size_of::<EncodingCounters>() == 128);
-    assert!(size_of::<SubscriptionCounters>() == 128);
+    assert!(size_of::<SubscriptionCounters>() == 256);
     assert!(size_of::<WorkerCounters>() == 512);
 };

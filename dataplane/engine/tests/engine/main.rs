@@ -10,6 +10,8 @@ mod demux;
 mod forward;
 mod harness;
 mod keyframes;
+mod layers;
+mod model;
 mod padding;
 mod playout;
 mod properties;

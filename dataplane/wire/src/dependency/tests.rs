@@ -170,9 +170,8 @@ fn structures() -> impl Strategy<Value = Structure> {
                 for difference in differences {
                     template.references.push(difference).unwrap();
                 }
-                for chain in 0..usize::from(chains) {
-                    template.chains[chain] = fdiffs[chain];
-                }
+                let chains = usize::from(chains);
+                template.chains[..chains].copy_from_slice(&fdiffs[..chains]);
                 list.push(template);
             }
             let mut protected_by = [0; MAX_TARGETS];

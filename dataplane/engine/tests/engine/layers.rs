@@ -1,0 +1,529 @@
+//! Layers inside encodings: what viewers of each choice get, over switches, losses and reordering.
+
+use crate::harness::*;
+use crate::model::*;
+use ion_engine::{Layer, Target};
+use ion_tables::{ExtensionKind, Subscription, SubscriptionCounters};
+use ion_wire::CodecKind;
+use ion_wire::codec::{vp8, vp9};
+use ion_wire::dependency::{Frame, Mandatory, Structure};
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+const SHAPES: [Shape; 6] = [
+    shape(CodecKind::Vp8, 1, 3, Mode::Full),
+    shape(CodecKind::Vp9, 3, 3, Mode::Full),
+    shape(CodecKind::Vp9, 3, 3, Mode::Key),
+    shape(CodecKind::Av1, 3, 3, Mode::Full),
+    shape(CodecKind::Av1, 3, 3, Mode::Key),
+    shape(CodecKind::Av1, 1, 2, Mode::Full),
+];
+
+const fn shape(codec: CodecKind, spatial: u8, temporal: u8, mode: Mode) -> Shape {
+    Shape {
+        codec,
+        spatial,
+        temporal,
+        mode,
+    }
+}
+
+fn target(spatial: u8, temporal: u8) -> Target {
+    Target {
+        encoding: u8::MAX,
+        layer: Layer { spatial, temporal },
+    }
+}
+
+struct Stage {
+    world: World,
+    publisher: usize,
+    viewer: usize,
+    sub: u32,
+    encoder: Encoder,
+}
+
+impl Stage {
+    fn new(shape: Shape, first_index: u64) -> Self {
+        let mut world = World::new(1);
+        let publisher = world.client(0, false);
+        let encoder = Encoder::new(shape, 10, first_index, 32_700);
+        let track = world.track(publisher, true, &[&|config| encoder.configure(config)]);
+        let viewer = world.client(0, true);
+        let sub = world.subscribe(viewer, track);
+        Self {
+            world,
+            publisher,
+            viewer,
+            sub,
+            encoder,
+        }
+    }
+
+    fn want(&mut self, target: Target) {
+        let now = self.world.now;
+        self.world.workers[0]
+            .engine
+            .set_target(now, self.sub, target);
+    }
+
+    /// So many pictures, all of which arrive; keyframes where they are asked for.
+    fn run(&mut self, pictures: usize) {
+        for _ in 0..pictures {
+            let asked = self.world.plis(self.publisher).len();
+            let key = std::mem::replace(&mut self.encoder.answered, asked) != asked;
+            for packet in self.encoder.picture(key, true, 2) {
+                self.world.rtp(self.publisher, &packet);
+            }
+            self.world.flush();
+            self.world.advance(33_333);
+        }
+    }
+
+    /// Frames that the viewer got all of, with the index of their first packet.
+    fn frames(&self) -> BTreeMap<u64, u64> {
+        let mut parts: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for got in self.world.clients[self.viewer].of(media_ssrc(self.sub)) {
+            if let Some((number, _)) = tag(&got.payload) {
+                parts.entry(number).or_default().push(got.index);
+            }
+        }
+        let whole = |number: u64, parts: &[u64]| {
+            let packets = &self.encoder.made[number as usize].packets;
+            parts.len() as u64 == packets.end - packets.start
+        };
+        parts.retain(|&number, parts| whole(number, parts));
+        parts
+            .into_iter()
+            .map(|(number, parts)| (number, *parts.iter().min().unwrap()))
+            .collect()
+    }
+
+    /// What must hold of everything that the viewer was sent, whatever was lost: `lost` are indices of the publisher
+    /// that never came.
+    fn check(&self, lost: &BTreeSet<u64>) {
+        let got = self.world.clients[self.viewer].of(media_ssrc(self.sub));
+        let mut order: BTreeMap<u64, (u64, u8)> = BTreeMap::new();
+        for got in &got {
+            if let Some(tag) = tag(&got.payload) {
+                order.insert(got.index, tag);
+            }
+        }
+        let indices: BTreeSet<u64> = got.iter().map(|g| g.index).collect();
+        assert_eq!(indices.len(), got.len(), "no number twice");
+        let (low, high) = (indices.first().unwrap(), indices.last().unwrap());
+        let gaps = high - low + 1 - indices.len() as u64;
+        assert!(
+            gaps <= lost.len() as u64,
+            "{gaps} gaps, {} lost",
+            lost.len()
+        );
+        // The publisher's order, and its times.
+        let tags: Vec<_> = order.values().collect();
+        assert!(tags.windows(2).all(|w| w[0] < w[1]), "in order");
+        let first = tags[0].0;
+        let offset = |number: u64, timestamp: u32| {
+            timestamp.wrapping_sub(
+                self.encoder
+                    .timestamp(self.encoder.made[number as usize].picture),
+            )
+        };
+        let expected = got
+            .iter()
+            .find_map(|g| Some(offset(tag(&g.payload)?.0, g.header.timestamp)));
+        for got in &got {
+            if let Some((number, _)) = tag(&got.payload) {
+                assert_eq!(Some(offset(number, got.header.timestamp)), expected);
+            }
+        }
+        // Of frames that nothing was lost of, all that they depend on was sent.
+        let frames = self.frames();
+        let mut damaged = BTreeSet::new();
+        for (number, made) in self.encoder.made.iter().enumerate() {
+            let number = number as u64;
+            if made.packets.clone().any(|index| lost.contains(&index))
+                || made.references.iter().any(|r| damaged.contains(r))
+            {
+                damaged.insert(number);
+            }
+        }
+        for &number in frames.keys().filter(|number| !damaged.contains(number)) {
+            for reference in &self.encoder.made[number as usize].references {
+                assert!(
+                    frames.contains_key(reference) || *reference < first,
+                    "{number} {:?} needs {reference} {:?}",
+                    self.encoder.made[number as usize],
+                    self.encoder.made[*reference as usize],
+                );
+            }
+        }
+    }
+
+    /// What must hold besides where nothing was lost and all came in order.
+    fn check_whole(&self) {
+        self.check(&BTreeSet::new());
+        let mut got = self.world.clients[self.viewer].of(media_ssrc(self.sub));
+        got.sort_by_key(|g| g.index);
+        assert!(got.iter().all(|g| !g.payload.is_empty()), "nothing blank");
+        for pair in got.windows(2) {
+            let same = pair[0].header.timestamp == pair[1].header.timestamp;
+            assert_eq!(pair[0].header.marker, !same, "the marker ends a picture");
+        }
+        let ids: Vec<u16> = got
+            .iter()
+            .filter_map(|g| self.picture_id(&g.payload))
+            .collect();
+        if self.encoder.shape.codec == CodecKind::Vp8 {
+            for pair in ids.windows(2) {
+                let step = pair[1].wrapping_sub(pair[0]) & 0x7fff;
+                assert!(step <= 1, "picture ids run on: {pair:?}");
+            }
+        }
+    }
+
+    fn picture_id(&self, payload: &[u8]) -> Option<u16> {
+        let id = match self.encoder.shape.codec {
+            CodecKind::Vp8 => vp8::Descriptor::parse(payload).ok()?.picture_id,
+            CodecKind::Vp9 => vp9::Descriptor::parse(payload).ok()?.picture_id,
+            _ => None,
+        };
+        id.map(|id| id.value)
+    }
+
+    /// Frames of the last pictures that were sent, of those that should have been.
+    fn layers_of_last(&self, pictures: u64) -> BTreeSet<(u64, u8, u8)> {
+        let frames = self.frames();
+        let last = self.encoder.made.last().unwrap().picture;
+        frames
+            .keys()
+            .map(|&number| &self.encoder.made[number as usize])
+            .filter(|made| made.picture + pictures > last)
+            .map(|made| (made.picture, made.spatial, made.temporal))
+            .collect()
+    }
+
+    /// The same, of a layer: what its viewers need.
+    fn expected(&self, pictures: u64, target: Layer) -> BTreeSet<(u64, u8, u8)> {
+        let last = self.encoder.made.last().unwrap().picture;
+        let key_mode = self.encoder.shape.mode == Mode::Key;
+        let needed = |made: &&Made| {
+            let spatial = if key_mode && !made.key {
+                made.spatial == target.spatial
+            } else {
+                made.spatial <= target.spatial
+            };
+            spatial && made.temporal <= target.temporal && made.picture + pictures > last
+        };
+        let made = self.encoder.made.iter().filter(needed);
+        made.map(|made| (made.picture, made.spatial, made.temporal))
+            .collect()
+    }
+}
+
+#[test]
+fn every_layer_is_got_whole_and_alone_after_every_change() {
+    for shape in SHAPES {
+        let mut stage = Stage::new(shape, 65_300);
+        stage.run(8);
+        let layers = |n: u8| (0..n).chain((0..n).rev());
+        for spatial in layers(shape.spatial) {
+            for temporal in layers(shape.temporal) {
+                stage.want(target(spatial, temporal));
+                stage.run(28);
+                let layer = Layer { spatial, temporal };
+                assert_eq!(
+                    stage.layers_of_last(8),
+                    stage.expected(8, layer),
+                    "{shape:?} {layer:?}"
+                );
+                let counters = stage.world.subscription_counters(stage.sub);
+                let in_use = SubscriptionCounters::layer(0, spatial, temporal);
+                assert_eq!(counters.layer_in_use.load(), in_use, "{shape:?} {layer:?}");
+                assert_eq!(counters.layer_wanted.load(), in_use);
+            }
+        }
+        stage.check_whole();
+        assert_eq!(stage.world.all_drops(), []);
+    }
+}
+
+#[test]
+fn the_row_bounds_the_layers() {
+    let mut stage = Stage::new(SHAPES[1], 1_000);
+    stage.world.edit::<Subscription>(stage.sub, |config| {
+        (config.spatial_layers, config.temporal_layers) = (2, 1);
+    });
+    stage.run(30);
+    let layer = Layer {
+        spatial: 1,
+        temporal: 0,
+    };
+    assert_eq!(stage.layers_of_last(30), stage.expected(30, layer));
+    stage.check_whole();
+}
+
+proptest! {
+    #![proptest_config(crate::seeded(96))]
+
+    /// Pictures of one to three packets, of which some are lost and some late; keyframes and changes of layer at any
+    /// time; numbers that wrap.
+    #[test]
+    fn numbers_and_dependencies_hold_whatever_happens(
+        shape in prop::sample::select(&SHAPES[..]),
+        start in 65_300_u64..65_500,
+        pictures in prop::collection::vec(
+            (0_u8..40, any::<bool>(), 1_u64..4, prop::collection::vec((0_u8..60, 0_u64..12), 9), 0_u8..3, 0_u8..3),
+            20..90,
+        ),
+        (lossy, late) in any::<(bool, bool)>(),
+    ) {
+        let mut stage = Stage::new(shape, start);
+        let plain = stage.world.client(0, true);
+        let plain_sub = stage.world.subscribe_with(plain, 0, |config| {
+            (config.rtx_ssrc, config.rtx_payload_type) = (0, 0);
+        });
+        let mut arrivals: Vec<(u64, Rtp)> = Vec::new();
+        let (mut lost, mut changes) = (BTreeSet::new(), Vec::new());
+        for (at, (chance, sync, parts, fates, spatial, temporal)) in pictures.iter().enumerate() {
+            if *chance < 6 {
+                changes.push((stage.encoder.next_index, target(*spatial, *temporal)));
+            }
+            let packets = stage.encoder.picture(*chance == 39, *sync, *parts);
+            for (packet, (fate, delay)) in packets.into_iter().zip(fates) {
+                if lossy && *fate == 0 && at > 0 {
+                    lost.insert(packet.index);
+                    continue;
+                }
+                let delay = if late && *fate < 12 && at > 1 { *delay } else { 0 };
+                arrivals.push((packet.index + delay, packet));
+            }
+        }
+        arrivals.sort_by_key(|(at, packet)| (*at, packet.index));
+        let mut changes = changes.into_iter().peekable();
+        for (n, (at, packet)) in arrivals.iter().enumerate() {
+            while let Some((_, target)) = changes.next_if(|(when, _)| when <= at) {
+                stage.want(target);
+                let now = stage.world.now;
+                stage.world.workers[0].engine.set_target(now, plain_sub, target);
+            }
+            stage.world.rtp(stage.publisher, packet);
+            if n % 4 == 0 {
+                stage.world.flush();
+                stage.world.advance(5_000);
+            }
+        }
+        stage.world.flush();
+        stage.check(&lost);
+        if !lossy && !late {
+            stage.check_whole();
+        }
+        // To a viewer without RTX all of it goes again under the same numbers: the harness checks that it is the same.
+        let ask: Vec<u16> = stage.world.clients[plain].rtp.iter().map(|got| got.index as u16).rev().take(100).collect();
+        stage.world.advance(300_000);
+        stage.world.send_rtcp(plain, &nack(media_ssrc(plain_sub), &ask));
+        let again = stage.world.clients[plain].rtp.iter().filter(|got| got.again).count();
+        prop_assert!(ask.len() < 20 || again > 0);
+        // What the viewer asks for again is what it was sent.
+        let sent: BTreeMap<u16, Vec<u8>> = stage.world.clients[stage.viewer]
+            .of(media_ssrc(stage.sub))
+            .iter()
+            .map(|got| (got.index as u16, got.payload.clone()))
+            .collect();
+        let ask: Vec<u16> = sent.keys().copied().rev().take(60).collect();
+        stage.world.send_rtcp(stage.viewer, &nack(media_ssrc(stage.sub), &ask));
+        let again = stage.world.clients[stage.viewer].of(media_ssrc(stage.sub) + 1);
+        for got in &again {
+            let (original, payload) = got.payload.split_first_chunk::<2>().unwrap();
+            let original = u16::from_be_bytes(*original);
+            prop_assert_eq!(sent.get(&original).map(Vec::as_slice), Some(payload));
+        }
+        prop_assert!(ask.is_empty() || !again.is_empty());
+    }
+}
+
+/// Three encodings of VP8, two temporal layers each, as browsers send them.
+struct Simulcast {
+    world: World,
+    publisher: usize,
+    track: u32,
+    encoders: Vec<Encoder>,
+    /// Encodings that are not sent.
+    silent: Vec<usize>,
+}
+
+impl Simulcast {
+    fn new(shape: Shape) -> Self {
+        let mut world = World::new(1);
+        let publisher = world.client(0, false);
+        let encoders: Vec<_> = (0..3_u32)
+            .map(|i| {
+                Encoder::new(
+                    shape,
+                    10 + i,
+                    500 * u64::from(i) + 100,
+                    7_000 * u64::from(i),
+                )
+            })
+            .collect();
+        let edits: Vec<_> = encoders
+            .iter()
+            .map(|encoder| |config: &mut _| encoder.configure(config))
+            .collect();
+        let edits: Vec<&dyn Fn(&mut _)> =
+            edits.iter().map(|edit| edit as &dyn Fn(&mut _)).collect();
+        let track = world.track(publisher, true, &edits);
+        Self {
+            world,
+            publisher,
+            track,
+            encoders,
+            silent: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, pictures: usize) {
+        for _ in 0..pictures {
+            for (at, encoder) in self.encoders.iter_mut().enumerate() {
+                let asked = self
+                    .world
+                    .plis(self.publisher)
+                    .iter()
+                    .filter(|(_, ssrc)| *ssrc == encoder.ssrc)
+                    .count();
+                let key = std::mem::replace(&mut encoder.answered, asked) != asked;
+                for packet in encoder.picture(key, true, 2) {
+                    if !self.silent.contains(&at) {
+                        self.world.rtp(self.publisher, &packet);
+                    }
+                }
+            }
+            self.world.flush();
+            self.world.advance(33_333);
+        }
+    }
+}
+
+#[test]
+fn running_numbers_go_on_over_switches_between_encodings() {
+    for codec in [CodecKind::Vp8, CodecKind::Vp9, CodecKind::Av1] {
+        let mut stage = Simulcast::new(shape(codec, 1, 3, Mode::Full));
+        let viewer = stage.world.client(0, true);
+        let sub = stage.world.subscribe(viewer, stage.track);
+        stage.run(5);
+        for (encoding, temporal) in [(0, 7), (2, 1), (1, 0), (2, 7), (0, 0), (1, 7)] {
+            let target = Target {
+                encoding,
+                layer: Layer {
+                    spatial: 7,
+                    temporal,
+                },
+            };
+            let now = stage.world.now;
+            stage.world.workers[0].engine.set_target(now, sub, target);
+            stage.run(40);
+        }
+        let got = stage.world.clients[viewer].of(media_ssrc(sub));
+        assert!(got.len() > 200);
+        assert!(got.windows(2).all(|w| w[1].index == w[0].index + 1));
+        assert!(stage.world.subscription_counters(sub).switches.load() >= 5);
+        let steps = |number: &dyn Fn(&Got) -> Option<u16>, bits: u32| -> BTreeSet<u16> {
+            let all: Vec<u16> = got.iter().filter_map(|got| number(got)).collect();
+            assert_eq!(all.len(), got.len());
+            let mask = u16::MAX >> (16 - bits);
+            all.windows(2)
+                .map(|w| w[1].wrapping_sub(w[0]) & mask)
+                .collect()
+        };
+        match codec {
+            CodecKind::Vp8 => {
+                let of = |got: &Got| vp8::Descriptor::parse(&got.payload).unwrap();
+                let id = steps(&|got| of(got).picture_id.map(|id| id.value), 15);
+                assert_eq!(id, BTreeSet::from([0, 1]), "picture ids");
+                let tl0 = steps(&|got| of(got).tl0_picidx.map(u16::from), 8);
+                assert_eq!(tl0, BTreeSet::from([0, 1]), "TL0PICIDX");
+                let key = steps(&|got| of(got).keyidx.map(u16::from), 5);
+                assert_eq!(key, BTreeSet::from([0, 1]), "KEYIDX");
+            }
+            CodecKind::Vp9 => {
+                let of = |got: &Got| vp9::Descriptor::parse(&got.payload).unwrap();
+                let id = steps(&|got| of(got).picture_id.map(|id| id.value), 15);
+                assert_eq!(
+                    id,
+                    BTreeSet::from([0, 1, 2, 4]),
+                    "by the distance of what is left"
+                );
+                let tl0 = steps(&|got| of(got).tl0_picidx.map(u16::from), 8);
+                assert_eq!(tl0, BTreeSet::from([0, 1]), "TL0PICIDX");
+            }
+            _ => {
+                let number = |got: &Got| {
+                    let value = got.extension(ExtensionKind::DependencyDescriptor)?;
+                    Some(Mandatory::parse(value).unwrap().frame_number)
+                };
+                assert_eq!(
+                    steps(&number, 16),
+                    BTreeSet::from([0, 1, 2, 4]),
+                    "frame numbers"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_layer_that_falls_silent_is_left_within_a_second_and_taken_up_again() {
+    let mut stage = Simulcast::new(shape(CodecKind::Vp8, 1, 1, Mode::Full));
+    let viewer = stage.world.client(0, true);
+    let sub = stage.world.subscribe(viewer, stage.track);
+    stage.run(30);
+    let in_use = |stage: &Simulcast| stage.world.subscription_counters(sub).layer_in_use.load();
+    assert_eq!(in_use(&stage), SubscriptionCounters::layer(2, 0, 0));
+    stage.silent = vec![2];
+    stage.run(28);
+    assert_eq!(
+        in_use(&stage),
+        SubscriptionCounters::layer(1, 0, 0),
+        "after 0.93 s"
+    );
+    stage.silent.clear();
+    stage.run(10);
+    assert_eq!(in_use(&stage), SubscriptionCounters::layer(2, 0, 0));
+    let got = stage.world.clients[viewer].of(media_ssrc(sub));
+    assert!(got.windows(2).all(|w| w[1].index == w[0].index + 1));
+}
+
+#[test]
+fn a_spatial_layer_that_falls_silent_is_left_within_a_second() {
+    for shape in &SHAPES[1..5] {
+        let mut stage = Stage::new(*shape, 1_000);
+        stage.run(30);
+        // The encoder stops its highest layer: says nothing, and goes on with two.
+        stage.encoder.shape.spatial = 2;
+        stage.encoder.announced = 3;
+        stage.run(30);
+        let layer = Layer {
+            spatial: 1,
+            temporal: 2,
+        };
+        assert_eq!(
+            stage.layers_of_last(4),
+            stage.expected(4, layer),
+            "{shape:?}"
+        );
+    }
+}
+
+#[test]
+fn a_viewer_of_some_decode_targets_is_told_of_those() {
+    let mut stage = Stage::new(SHAPES[4], 1_000);
+    stage.want(target(1, 0));
+    stage.run(10);
+    let got = stage.world.clients[stage.viewer].of(media_ssrc(stage.sub));
+    let value = got[0]
+        .extension(ExtensionKind::DependencyDescriptor)
+        .unwrap();
+    let structure = Structure::parse(value).unwrap().unwrap();
+    let frame = Frame::parse(value, &structure).unwrap();
+    // Targets are three temporal layers of each spatial layer.
+    assert_eq!(frame.active_targets, Some(0b00_1001));
+}
