@@ -4,22 +4,36 @@
 //! `tests/replay.rs` runs them over the corpora without a fuzzer.
 
 use ion_wire::codec::{self, CodecKind, vp8, vp9};
+use ion_wire::dependency::{self, Change, Frame, Structure};
 use ion_wire::rtcp::{Compound, CompoundBuilder, Packet, Psfb, Rtpfb, build, twcc};
 use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter, RtpHeader, RtpView};
 use ion_wire::stun::StunView;
 use ion_wire::{PacketKind, WireError, classify, dtls, ext};
 
 mod engine;
+mod redundancy;
 mod sdp;
 
 pub use engine::engine;
+pub use redundancy::{flexfec, red};
 pub use sdp::sdp;
 
 /// A fuzz target's body.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: &[(&str, Target)] = &[("engine", engine), ("rtcp", rtcp), ("rtp", rtp), ("sdp", sdp), ("stun", stun)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("dependency", dependency),
+    ("engine", engine),
+    ("flexfec", flexfec),
+    ("red", red),
+    ("rtcp", rtcp),
+    ("rtp", rtp),
+    ("sdp", sdp),
+    ("stun", stun),
+    ("vp8", vp8),
+    ("vp9", vp9),
+];
 
 /// What reaches the control plane: STUN messages, DTLS records.
 pub fn stun(data: &[u8]) {
@@ -85,18 +99,116 @@ fn payloads(payload: &[u8]) {
         let kind = CodecKind::try_from(kind).expect("all numbers up to ten are assigned");
         assert!(!codec::keyframe(kind, payload) || !payload.is_empty());
     }
-    if let Ok(descriptor) = vp8::Descriptor::parse(payload) {
-        assert!(usize::from(descriptor.len) < payload.len());
-        if let Some(id) = descriptor.picture_id {
-            let mut copy = payload.to_vec();
-            id.rewrite(&mut copy, id.value ^ 1)
-                .expect("the id is in the payload");
-            let rewritten = vp8::Descriptor::parse(&copy).expect("nothing else has changed");
-            assert_eq!(rewritten.picture_id.map(|id| id.value), Some(id.value ^ 1));
-        }
+    vp8(payload);
+    vp9(payload);
+}
+
+/// VP8 payload descriptors: read, and with other running numbers.
+pub fn vp8(payload: &[u8]) {
+    let Ok(descriptor) = vp8::Descriptor::parse(payload) else {
+        return;
+    };
+    let len = usize::from(descriptor.len);
+    assert!(len < payload.len());
+    let mut copy = payload.to_vec();
+    let numbers = vp8::Numbers {
+        picture_id: descriptor.picture_id.map_or(0, |id| id.value ^ 0x55),
+        tl0_picidx: descriptor.tl0_picidx.map_or(0, |index| !index),
+        keyidx: descriptor.keyidx.map_or(0, |index| index ^ 0x1f),
+    };
+    descriptor
+        .rewrite(&mut copy[..len], &numbers)
+        .expect("the numbers are in the descriptor");
+    let mut expected = descriptor;
+    if let Some(id) = &mut expected.picture_id {
+        id.value = numbers.picture_id;
     }
-    if let Ok(descriptor) = vp9::Descriptor::parse(payload) {
-        assert!(usize::from(descriptor.len) < payload.len());
+    expected.tl0_picidx = descriptor.tl0_picidx.map(|_| numbers.tl0_picidx);
+    expected.keyidx = descriptor.keyidx.map(|_| numbers.keyidx);
+    assert_eq!(vp8::Descriptor::parse(&copy), Ok(expected));
+    assert_eq!(copy[len..], payload[len..]);
+}
+
+/// VP9 payload descriptors: read with their scalability structure, and with other running numbers.
+pub fn vp9(payload: &[u8]) {
+    let Ok(descriptor) = vp9::Descriptor::parse(payload) else {
+        return;
+    };
+    let len = usize::from(descriptor.len);
+    assert!(len < payload.len());
+    let structure = descriptor.scalability_structure(payload);
+    assert_eq!(
+        structure.map(|structure| structure.spatial_layers),
+        descriptor.spatial_layers
+    );
+    if let Some(structure) = structure {
+        let sizes = structure.sizes().count();
+        assert!(sizes == 0 || sizes == usize::from(structure.spatial_layers));
+        assert!(structure.pictures().count() <= 255);
+        assert!(
+            structure
+                .pictures()
+                .all(|picture| picture.references.len() <= 3)
+        );
+    }
+    let mut copy = payload.to_vec();
+    let numbers = vp8::Numbers {
+        picture_id: descriptor.picture_id.map_or(0, |id| id.value ^ 0x55),
+        tl0_picidx: descriptor.tl0_picidx.map_or(0, |index| !index),
+        keyidx: 0,
+    };
+    descriptor
+        .rewrite(&mut copy[..len], &numbers)
+        .expect("the numbers are in the descriptor");
+    let mut expected = descriptor;
+    if let Some(id) = &mut expected.picture_id {
+        id.value = numbers.picture_id;
+    }
+    expected.tl0_picidx = descriptor.tl0_picidx.map(|_| numbers.tl0_picidx);
+    assert_eq!(vp9::Descriptor::parse(&copy), Ok(expected));
+    assert_eq!(copy[len..], payload[len..]);
+}
+
+/// Dependency descriptors, one or two: a length, so many bytes with the structure, and a later frame's.
+pub fn dependency(data: &[u8]) {
+    let Some((&len, rest)) = data.split_first() else {
+        return;
+    };
+    let (first, second) = rest.split_at(usize::from(len).min(rest.len()));
+    let Ok(Some(structure)) = Structure::parse(first) else {
+        return;
+    };
+    assert!((1..=4).contains(&structure.spatial_layers()));
+    assert!(!structure.templates().is_empty());
+    for descriptor in [first, second] {
+        let Ok(frame) = Frame::parse(descriptor, &structure) else {
+            continue;
+        };
+        let mut out = [0; 400];
+        let change = Change {
+            frame_number: !frame.mandatory.frame_number,
+            targets: Some(0x5555_5555),
+        };
+        let in_force = Structure::parse(descriptor).ok().flatten();
+        if in_force.is_some_and(|own| own != structure) {
+            // Read against a structure that is not in force: anything may come out, but no panic.
+            continue;
+        }
+        let len = dependency::rewrite(descriptor, &structure, &change, &mut out)
+            .expect("what was read can be rewritten");
+        let again = Frame::parse(&out[..len], &structure).expect("and read again");
+        assert_eq!(again.mandatory.frame_number, change.frame_number);
+        assert_eq!(
+            (again.indications, again.references, again.chains),
+            (frame.indications, frame.references, frame.chains)
+        );
+        let active = again.active_targets.expect("it was told");
+        assert_eq!(active & !frame.active_targets.unwrap_or(u32::MAX), 0);
+        // Built anew from what it says, it says the same.
+        let mut built = [0; 4_096];
+        let len = frame.write(&structure, &mut built).expect("room for it");
+        let read = Frame::parse(&built[..len], &structure).expect("what was written can be read");
+        assert_eq!(read, frame);
     }
 }
 

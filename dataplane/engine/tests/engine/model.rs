@@ -351,9 +351,8 @@ impl Encoder {
         let apart = self.shape.mode == Mode::Key && !frame.key;
         if s < frame.spatial || t < frame.temporal || (apart && s != frame.spatial) {
             Indication::NotPresent
-        } else if frame.key {
-            Indication::Switch
-        } else if s == frame.spatial && frame.temporal == 0 && (t == 0 || self.sync) {
+        } else if frame.key || (s == frame.spatial && frame.temporal == 0 && (t == 0 || self.sync))
+        {
             Indication::Switch
         } else {
             Indication::Required
