@@ -4,7 +4,9 @@
 //! then joins into one GSO send, and a short audio packet rides as the end of a picture.
 
 use crate::clock::ClockMapping;
+use crate::encoding::Encoding;
 use crate::engine::Engine;
+use crate::history::History;
 use crate::limits::{PENDING, UPKEEP_US};
 use crate::output::Output;
 use crate::packet::Packet;
@@ -24,6 +26,17 @@ pub(crate) struct Batch {
     pub(crate) track: RowLink,
     pub(crate) packets: Vec<Arc<Packet>>,
     pub(crate) paddings: Paddings,
+}
+
+impl Batch {
+    /// What came before it of the encoding.
+    pub(crate) fn history<'a>(
+        &self,
+        encodings: &'a [Option<Box<Encoding>>],
+    ) -> Option<&'a History> {
+        let encoding = encodings.get(self.row as usize)?.as_deref()?;
+        encoding.feed.as_deref().map(|feed| &feed.history)
+    }
 }
 
 /// A batch that goes to one subscription.

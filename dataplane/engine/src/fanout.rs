@@ -1,5 +1,6 @@
 use crate::batch::Batch;
 use crate::engine::Engine;
+use crate::history::History;
 use crate::ingress::srtp_drop;
 use crate::layers::Layer;
 use crate::limits::{MAX_DATAGRAM, PADDING_MAX};
@@ -7,6 +8,7 @@ use crate::output::Output;
 use crate::packet::Packet;
 use crate::padding::Paddings;
 use crate::peer::PeerMessage;
+use crate::redundancy::Earlier;
 use crate::rewrite::{Descriptor, renumber};
 use crate::subscription::{Manner, Numbers, Subscriber, Verdict};
 use crate::time::Micros;
@@ -16,7 +18,6 @@ use ion_tables::{
     SubscriptionCounters, TransportConfig, WorkerTables,
 };
 use ion_wire::ext::{AbsSendTime, transport_cc_bytes};
-use ion_wire::red::Red;
 use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
 use std::sync::Arc;
 
@@ -36,7 +37,6 @@ impl<'a> Header<'a> {
     /// The header of a media packet.
     pub(crate) fn of(packet: &Packet, numbers: &Numbers, subscriber: &'a Subscriber) -> Self {
         let config = &subscriber.config;
-        let red = packet.red && config.red_payload_type != 0;
         let Manner {
             layer,
             marker,
@@ -46,11 +46,7 @@ impl<'a> Header<'a> {
         Self {
             fields: HeaderFields {
                 marker,
-                payload_type: if red {
-                    config.red_payload_type
-                } else {
-                    config.payload_type
-                },
+                payload_type: config.payload_type,
                 sequence: low16(numbers.index),
                 timestamp: numbers.timestamp,
                 ssrc: config.ssrc,
@@ -81,6 +77,8 @@ pub(crate) struct Tally {
     pub(crate) left_out: u64,
     /// Empty ones among those that were sent.
     pub(crate) blanks: u64,
+    /// RED ones among those that were sent.
+    pub(crate) red: u64,
 }
 
 impl Engine {
@@ -103,6 +101,14 @@ impl Engine {
         let Some(transport) = transport.filter(|_| subscriber.track == batch.track) else {
             return;
         };
+        let blocks = if subscriber.makes_red() {
+            let counters = self.tables.tables().counters::<SubscriptionRow>(row);
+            let lost = counters.map_or(0, |counters| counters.fraction_lost.load());
+            subscriber.redundancy.follow(now, lost)
+        } else {
+            0
+        };
+        let history = batch.history(&self.encodings);
         let first = !subscriber.has_sent();
         let waited = subscriber.waiting.is_some();
         let mut sending = Sending {
@@ -110,6 +116,9 @@ impl Engine {
             subscriber,
             transport,
             now,
+            earlier: history
+                .filter(|_| blocks > 0)
+                .map(|history| (history, blocks)),
             tally: Tally::default(),
             switched: false,
         };
@@ -133,6 +142,7 @@ impl Engine {
             counters.switches.add(u64::from(switched && !first));
             counters.packets_of_other_layers.add(tally.left_out);
             counters.packets_blanked.add(tally.blanks);
+            counters.red_sent.add(tally.red);
         }
         self.count_sent(transport, tally.packets, tally.bytes);
         self.count_layers(row);
@@ -190,6 +200,8 @@ struct Sending<'a> {
     subscriber: &'a mut Subscriber,
     transport: &'a mut Transport,
     now: Micros,
+    /// Where earlier frames are taken from that go along, and how many.
+    earlier: Option<(&'a History, usize)>,
     tally: Tally,
     switched: bool,
 }
@@ -246,10 +258,25 @@ impl Sending<'_> {
         padding: usize,
         out: &mut O,
     ) -> Result<(), DropReason> {
-        let payload_len = payload_for(packet, &numbers, self.subscriber).len();
-        let packet = (packet, padding);
+        let payload_len = payload_for(packet, &numbers).len();
+        let earlier = self.earlier.map_or(Earlier::default(), |(history, count)| {
+            Earlier::of(packet, history, count)
+        });
         let (transport, subscriber) = (&mut *self.transport, &mut *self.subscriber);
-        let sent = send_media(transport, subscriber, packet, numbers, self.now, out)?;
+        let sent = if earlier.is_empty() {
+            let packet = (packet, padding);
+            send_media(transport, subscriber, packet, numbers, self.now, out)?
+        } else {
+            self.tally.red += 1;
+            send_red(
+                transport,
+                subscriber,
+                (packet, earlier),
+                numbers,
+                self.now,
+                out,
+            )?
+        };
         self.tally.packets += 1;
         self.tally.payload += payload_len as u64;
         self.tally.blanks += u64::from(numbers.manner.blank);
@@ -263,20 +290,12 @@ pub(crate) fn has_room<O: Output<Message = PeerMessage>>(out: &mut O) -> bool {
     out.batch().space(MAX_DATAGRAM).is_some()
 }
 
-/// The payload that a viewer gets, but for its running numbers: RED is opened for one that has not negotiated it, and
-/// a packet of a layer that it does not get is empty.
-pub(crate) fn payload_for<'a>(
-    packet: &'a Packet,
-    numbers: &Numbers,
-    subscriber: &Subscriber,
-) -> &'a [u8] {
-    let payload = packet.payload();
+/// The payload that a viewer gets, but for its running numbers: a packet of a layer that it does not get is empty.
+pub(crate) fn payload_for<'a>(packet: &'a Packet, numbers: &Numbers) -> &'a [u8] {
     if numbers.manner.blank {
         &[]
-    } else if packet.red && subscriber.config.red_payload_type == 0 {
-        Red::parse(payload).map_or(&[], |red| red.primary)
     } else {
-        payload
+        packet.payload()
     }
 }
 
@@ -294,10 +313,7 @@ pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let payload = payload_for(packet, &numbers, subscriber);
-    if packet.payload_len != 0 && payload.is_empty() && !numbers.manner.blank {
-        return Err(DropReason::MalformedRtp);
-    }
+    let payload = payload_for(packet, &numbers);
     if !subscriber.used(numbers, now, payload.len()) {
         return Err(DropReason::Duplicate);
     }
@@ -314,7 +330,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let payload = payload_for(packet, &numbers, subscriber);
+    let payload = payload_for(packet, &numbers);
     let ssrc = subscriber.config.ssrc;
     let header = Header::of(packet, &numbers, subscriber);
     let limit = transport.max_datagram();
@@ -331,7 +347,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         return Err(DropReason::TooLarge);
     }
     // What is sent again must be the same again, and stands alone anyhow.
-    let joins = header.momentary && !packet.red && !numbers.manner.blank;
+    let joins = header.momentary && !numbers.manner.blank;
     let padded = Some(packet).filter(|_| joins);
     let padded = padded.and_then(|packet| {
         let wished = open
@@ -355,6 +371,41 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         sealer.seal_rtp_in_place(header_len, plain_len, numbers.index, ssrc, space)
     };
     let len = len.map_err(srtp_drop)?;
+    out.batch().commit(&path, len);
+    Ok(len)
+}
+
+/// As [`send_media`], with earlier frames before the packet's own. For viewers to whom nothing is sent again as it was.
+fn send_red<O: Output<Message = PeerMessage>>(
+    transport: &mut Transport,
+    subscriber: &mut Subscriber,
+    (packet, earlier): (&Packet, Earlier<'_>),
+    numbers: Numbers,
+    now: Micros,
+    out: &mut O,
+) -> Result<usize, DropReason> {
+    if !subscriber.used(numbers, now, usize::from(packet.payload_len)) {
+        return Err(DropReason::Duplicate);
+    }
+    let mut header = Header::of(packet, &numbers, subscriber);
+    header.fields.payload_type = subscriber.config.red_payload_type;
+    let (limit, path) = (transport.max_datagram(), transport.path);
+    let path = path.ok_or(DropReason::SendFailed)?;
+    let space = out.batch().space(MAX_DATAGRAM);
+    let space = space.ok_or(DropReason::TransmitFull)?;
+    let header_len = write_header(transport, &header, packet, now, space)?;
+    let sealer = &mut transport
+        .keys
+        .as_mut()
+        .ok_or(DropReason::SendFailed)?
+        .sealer;
+    let end = limit.saturating_sub(sealer.profile().rtp_overhead());
+    let body = space.get_mut(header_len..end).ok_or(DropReason::TooLarge)?;
+    let plain_len = header_len + earlier.write(packet, subscriber.config.payload_type, body)?;
+    let (index, ssrc) = (numbers.index, subscriber.config.ssrc);
+    let len = sealer
+        .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
+        .map_err(srtp_drop)?;
     out.batch().commit(&path, len);
     Ok(len)
 }

@@ -62,7 +62,12 @@ impl Engine {
                     StreamKind::Rtx => self.accept_rtx(now, &opened, stream.encoding),
                 };
                 match shared {
-                    Ok(packet) => self.publish(now, packet, out),
+                    Ok(packet) => {
+                        if packet.redundant_len > 0 {
+                            self.recover_redundant(now, opened.index, &packet, out);
+                        }
+                        self.publish(now, packet, out);
+                    }
                     Err(reason) => {
                         self.drop_of(row, reason);
                         self.pool.put_back(slot);
@@ -118,6 +123,7 @@ impl Engine {
             spans(&header, plain, &transport.config.extensions).ok_or(DropReason::MalformedRtp)?;
         packet.payload_start = u16::try_from(payload.start).unwrap_or(u16::MAX);
         packet.payload_len = u16::try_from(payload.len()).unwrap_or(0);
+        packet.redundant_len = 0;
         packet.marker = header.marker;
         packet.timestamp = header.timestamp;
         packet.ssrc = header.ssrc;
@@ -218,22 +224,31 @@ impl Engine {
         if empty && newest {
             return Err(DropReason::PaddingOnly);
         }
-        self.finish(opened.slot, link, codec, red, placed?)
+        let position = placed?;
+        if red && !empty {
+            let packet = self.pool.fill(opened.slot).ok_or(DropReason::NoBuffer)?;
+            if !packet.open_red() {
+                return Err(DropReason::MalformedRtp);
+            }
+            if started {
+                // What was before the beginning is nobody's.
+                packet.redundant_len = 0;
+            }
+        }
+        self.finish(opened.slot, link, codec, position)
     }
 
     /// Fills in what a packet is, and shares it.
-    fn finish(
+    pub(crate) fn finish(
         &mut self,
         slot: u32,
         encoding: RowLink,
         codec: CodecKind,
-        red: bool,
         position: u64,
     ) -> Result<Arc<Packet>, DropReason> {
         let packet = self.pool.fill(slot).ok_or(DropReason::NoBuffer)?;
         packet.encoding = encoding;
         packet.position = position;
-        packet.red = red;
         packet.codec = codec;
         packet.paddable = false;
         // What has no keyframes, or none that we can see, may begin anywhere.
@@ -387,8 +402,7 @@ impl Engine {
                 counters.rtt_us.set(rtt);
             }
         }
-        let red = false;
-        self.finish(opened.slot, link, codec, red, placed?)
+        self.finish(opened.slot, link, codec, placed?)
     }
 
     /// The state of an encoding is to be stored at the end of the batch.
@@ -402,7 +416,7 @@ impl Engine {
     }
 
     /// Gives a new packet of an encoding to the workers that have subscribers of it.
-    fn publish<O: Output<Message = PeerMessage>>(
+    pub(crate) fn publish<O: Output<Message = PeerMessage>>(
         &mut self,
         now: Micros,
         packet: Arc<Packet>,

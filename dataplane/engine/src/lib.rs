@@ -51,6 +51,7 @@ mod playout;
 mod pool;
 mod positions;
 mod reception;
+mod redundancy;
 mod report;
 mod retransmit;
 mod rewrite;

@@ -111,6 +111,15 @@ pub const PLAYOUT_ZEROS: u8 = 3;
 /// themselves, milliseconds.
 pub const PLAYOUT_MAX_DEFAULT_MS: u16 = 10_000;
 
+/// Earlier frames in a RED packet for a viewer, at most.
+pub const RED_BLOCKS: usize = 2;
+/// A viewer gets one when it reports this loss, in 1/256 ...
+pub const RED_LEAST_LOSS: u64 = 8;
+/// ... and two from this on ...
+pub const RED_SECOND_LOSS: u64 = 26;
+/// ... until that has been less for so long, microseconds.
+pub const RED_HOLD_US: u64 = 10_000_000;
+
 /// Arrivals that one transport remembers for transport-wide feedback; a power of two.
 pub const TWCC_WINDOW: usize = 2_048;
 /// Feedback is sent this often at most, microseconds ...

@@ -6,6 +6,7 @@ use crate::time::Micros;
 use ion_tables::values::EXTENSION_KINDS;
 use ion_tables::{ExtensionKind, RowLink};
 use ion_wire::CodecKind;
+use ion_wire::red::Red;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One packet of packet memory: the plaintext, and what was read in its header.
@@ -27,8 +28,8 @@ pub struct Packet {
     pub(crate) payload_start: u16,
     pub(crate) payload_len: u16,
     pub(crate) marker: bool,
-    /// Payload is RED (RFC 2198).
-    pub(crate) red: bool,
+    /// Bytes before the payload that belong to its RED payload (RFC 2198); 0 if it came as it is.
+    pub(crate) redundant_len: u16,
     /// A keyframe begins here; always so for audio.
     pub(crate) keyframe: bool,
     pub(crate) codec: CodecKind,
@@ -81,7 +82,7 @@ impl Packet {
             payload_start: 0,
             payload_len: 0,
             marker: false,
-            red: false,
+            redundant_len: 0,
             keyframe: false,
             codec: CodecKind::Unknown,
             frame: None,
@@ -101,6 +102,46 @@ impl Packet {
         self.buffer
             .get(start..start + usize::from(self.payload_len))
             .unwrap_or_default()
+    }
+
+    /// Opens a RED payload to its newest frame. False if it is malformed, or has none.
+    pub(crate) fn open_red(&mut self) -> bool {
+        let Ok(red) = Red::parse(self.payload()) else {
+            return false;
+        };
+        let Ok(len) = u16::try_from(red.primary.len()) else {
+            return false;
+        };
+        self.redundant_len = self.payload_len - len;
+        self.payload_start += self.redundant_len;
+        self.payload_len = len;
+        len > 0
+    }
+
+    /// The RED payload that the packet came with, if it did.
+    pub(crate) fn red_payload(&self) -> &[u8] {
+        let start = usize::from(self.payload_start - self.redundant_len);
+        let end = usize::from(self.payload_start) + usize::from(self.payload_len);
+        let red = self.buffer.get(start..end).unwrap_or_default();
+        if self.redundant_len > 0 { red } else { &[] }
+    }
+
+    /// Becomes the packet with this payload, `ticks` before another one. False if it does not fit.
+    pub(crate) fn recovered_from(&mut self, other: &Self, ticks: u32, payload: &[u8]) -> bool {
+        let (Some(buffer), Ok(len)) = (
+            self.buffer.get_mut(..payload.len()),
+            u16::try_from(payload.len()),
+        ) else {
+            return false;
+        };
+        buffer.copy_from_slice(payload);
+        (self.payload_start, self.payload_len, self.redundant_len) = (0, len, 0);
+        self.arrival = other.arrival;
+        self.ssrc = other.ssrc;
+        self.timestamp = other.timestamp.wrapping_sub(ticks);
+        self.marker = false;
+        self.extensions = ExtensionSpans::default();
+        true
     }
 
     /// Lays the bytes behind the payload that make it paddable, where there is room.

@@ -188,7 +188,7 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let payload = payload_for(packet, &numbers, subscriber);
+    let payload = payload_for(packet, &numbers);
     let (index, ssrc) = (subscriber.rtx_next, subscriber.rtx_ssrc);
     let mut header = Header::of(packet, &numbers, subscriber);
     header.fields.payload_type = subscriber.config.rtx_payload_type;

@@ -2,6 +2,7 @@ use crate::layers::{Layer, Target};
 use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
 use crate::playout::Playout;
+use crate::redundancy::Redundancy;
 use crate::rewrite::Running;
 use crate::runs::{Place, Runs};
 use crate::selection::Selection;
@@ -143,6 +144,8 @@ pub(crate) struct Subscriber {
     pub(crate) rtt_us: u64,
     /// How long the viewer is asked to hold pictures back.
     pub(crate) playout: Playout,
+    /// Frames sent more than once.
+    pub(crate) redundancy: Redundancy,
     /// Last full intra request of the viewer.
     pub(crate) fir_sequence: Option<u8>,
     pub(crate) state: SubscriptionState,
@@ -214,6 +217,7 @@ impl Subscriber {
             rtx_next: state.rtx_srtp_next,
             rtt_us: 0,
             playout: Playout::new(state.playout_ms, state.sender_packets),
+            redundancy: Redundancy::default(),
             fir_sequence: None,
             state,
         };
@@ -346,6 +350,12 @@ impl Subscriber {
     /// that depends on the moment.
     pub(crate) fn resends_plain(&self) -> bool {
         self.config.flags & SubscriptionConfig::NACK != 0 && !self.has_rtx()
+    }
+
+    /// Whether audio may go out as RED: not where packets are sent again as they were, since how much goes along
+    /// depends on the moment.
+    pub(crate) fn makes_red(&self) -> bool {
+        self.audio && self.config.red_payload_type != 0 && !self.resends_plain()
     }
 
     /// Nothing more is sent until [`admit`](Self::admit) starts a source anew.

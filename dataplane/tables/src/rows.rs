@@ -396,6 +396,10 @@ pub struct EncodingCounters {
     pub last_received_us: Counter,
     /// Round-trip time to the publisher, microseconds; 0 is unknown.
     pub rtt_us: Counter,
+    /// Packets made from redundancy (RED) that filled a gap.
+    pub fec_recovered: Counter,
+    /// Zero.
+    pub reserved: [Counter; 15],
 }
 
 /// One track sent over one transport.
@@ -637,7 +641,7 @@ const _: () = {
     assert!(size_of::<SubscriptionConfig>() == 72);
     assert!(size_of::<SubscriptionState>() == 64);
     assert!(size_of::<TransportCounters>() == 128);
-    assert!(size_of::<EncodingCounters>() == 128);
+    assert!(size_of::<EncodingCounters>() == 256);
     assert!(size_of::<SubscriptionCounters>() == 256);
     assert!(size_of::<WorkerCounters>() == 512);
 };

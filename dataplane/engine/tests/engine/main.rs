@@ -15,6 +15,7 @@ mod model;
 mod padding;
 mod playout;
 mod properties;
+mod redundancy;
 mod reports;
 mod retransmission;
 mod rows;
