@@ -342,7 +342,7 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     registry.register(name, help, metric.clone());
 }
 
-const EVENT_KINDS: [EventKind; 7] = [
+const EVENT_KINDS: [EventKind; 9] = [
     EventKind::EncodingStarted,
     EventKind::EncodingStalled,
     EventKind::EncodingResumed,
@@ -350,6 +350,8 @@ const EVENT_KINDS: [EventKind; 7] = [
     EventKind::KeyframeWait,
     EventKind::EncodingEnded,
     EventKind::WorkerTrouble,
+    EventKind::SpeechStarted,
+    EventKind::SpeechEnded,
 ];
 
 fn event_label(kind: EventKind) -> KindLabel {
@@ -361,6 +363,8 @@ fn event_label(kind: EventKind) -> KindLabel {
         EventKind::KeyframeWait => "keyframe_wait",
         EventKind::EncodingEnded => "encoding_ended",
         EventKind::WorkerTrouble => "worker_trouble",
+        EventKind::SpeechStarted => "speech_started",
+        EventKind::SpeechEnded => "speech_ended",
     };
     KindLabel { kind }
 }

@@ -33,7 +33,7 @@ renew!(EncodingCounters:
     packets_received, bytes_received, packets_lost, jitter_us, frames_received,
     key_frames_received, nacks_sent, nack_messages_sent, plis_sent, firs_sent,
     retransmitted_received, retransmitted_useless, packets_crossed, last_received_us, rtt_us,
-    fec_recovered,
+    fec_recovered, audio_level,
 );
 renew!(SubscriptionCounters:
     packets_sent, bytes_sent, retransmitted_sent, retransmitted_bytes, nacks_received,

@@ -7,6 +7,7 @@ use crate::nack::NackGenerator;
 use crate::packet::Packet;
 use crate::positions::Positions;
 use crate::reception::Reception;
+use crate::speech::Speech;
 use crate::time::Micros;
 use crate::window::Window;
 use ion_tables::{EncodingConfig, EncodingState, RowLink};
@@ -94,6 +95,7 @@ pub(crate) struct Receiver {
     pub(crate) nack: NackGenerator,
     pub(crate) reception: Reception,
     pub(crate) frames: FrameReader,
+    pub(crate) speech: Speech,
     /// Middle of the NTP time of the last sender report, and when it came.
     pub(crate) last_report: Option<(u32, Micros)>,
     pub(crate) mapping: Option<ClockMapping>,
@@ -136,6 +138,7 @@ impl Receiver {
             nack: NackGenerator::after(next.checked_sub(1)),
             reception: Reception::new(config.clock_rate, next),
             frames: FrameReader::new(),
+            speech: Speech::new(),
             last_report: None,
             mapping: None,
             last_keyframe: None,

@@ -7,6 +7,7 @@ use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
 use crate::rewrite::{self, Running};
+use crate::speech;
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::{StreamKind, Transport};
@@ -225,6 +226,9 @@ impl Engine {
             return Err(DropReason::PaddingOnly);
         }
         let position = placed?;
+        if !codec.is_video() {
+            self.listen(now, row, opened.slot);
+        }
         if red && !empty {
             let packet = self.pool.fill(opened.slot).ok_or(DropReason::NoBuffer)?;
             if !packet.open_red() {
@@ -236,6 +240,32 @@ impl Engine {
             }
         }
         self.finish(opened.slot, link, codec, position)
+    }
+
+    /// Takes in the level that a packet of audio says.
+    fn listen(&mut self, now: Micros, row: u32, slot: u32) {
+        let level = self.pool.fill(slot).and_then(|packet| {
+            ext::AudioLevel::parse(packet.extension(ExtensionKind::AudioLevel)?)
+        });
+        let receiver = self.encodings[row as usize]
+            .as_deref_mut()
+            .and_then(|encoding| encoding.receiver.as_deref_mut());
+        if let (Some(level), Some(receiver)) = (level, receiver) {
+            let change = receiver.speech.heard(now, level.level);
+            self.speech_changed(now, row, change);
+        }
+    }
+
+    /// Tells of speech that has begun or ended.
+    pub(crate) fn speech_changed(&mut self, now: Micros, row: u32, change: Option<speech::Change>) {
+        let Some((change, encoding)) = change.zip(self.encodings[row as usize].as_deref()) else {
+            return;
+        };
+        let (kind, value) = match change {
+            speech::Change::Started(level) => (EventKind::SpeechStarted, u64::from(level)),
+            speech::Change::Ended => (EventKind::SpeechEnded, 0),
+        };
+        self.event(now, kind, RowKind::Encoding, encoding.link, value);
     }
 
     /// Fills in what a packet is, and shares it.

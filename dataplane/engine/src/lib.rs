@@ -58,6 +58,7 @@ mod rewrite;
 mod rtcp_in;
 mod runs;
 mod selection;
+mod speech;
 mod subscription;
 /// Points in time, as the engine is told them.
 pub mod time;

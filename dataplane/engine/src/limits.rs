@@ -111,6 +111,17 @@ pub const PLAYOUT_ZEROS: u8 = 3;
 /// themselves, milliseconds.
 pub const PLAYOUT_MAX_DEFAULT_MS: u16 = 10_000;
 
+/// Speech begins with a window in which this share of packets ...
+pub const SPEECH_SHARE: (u32, u32) = (2, 5);
+/// ... of this length, microseconds, ...
+pub const SPEECH_WINDOW_US: u64 = 200_000;
+/// ... is as loud as this, -dBov, ...
+pub const SPEECH_STARTS: u8 = 45;
+/// ... goes on while it is as loud as this ...
+pub const SPEECH_GOES_ON: u8 = 55;
+/// ... and ends after so many windows in which it is not.
+pub const SPEECH_QUIET_WINDOWS: u8 = 4;
+
 /// Earlier frames in a RED packet for a viewer, at most.
 pub const RED_BLOCKS: usize = 2;
 /// A viewer gets one when it reports this loss, in 1/256 ...

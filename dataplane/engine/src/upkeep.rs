@@ -220,23 +220,34 @@ impl Engine {
         }
         let mut stalled = false;
         let mut figures = None;
+        let mut speech = None;
         if let Some(receiver) = encoding.receiver.as_deref_mut() {
             let heard = receiver.last_packet.or(receiver.resumed);
             let quiet = silent(heard);
             stalled = quiet && heard.is_some() && !receiver.stalled;
             receiver.stalled |= stalled;
             again |= !quiet;
+            speech = receiver.speech.tick(now);
             let reception = &receiver.reception;
-            figures = receiver
-                .last_packet
-                .map(|_| (reception.lost().cast_unsigned(), reception.jitter_us()));
+            let level = u64::from(127 - receiver.speech.level());
+            figures = receiver.last_packet.map(|_| {
+                (
+                    reception.lost().cast_unsigned(),
+                    reception.jitter_us(),
+                    level,
+                )
+            });
         }
         if stalled {
             self.event(now, EventKind::EncodingStalled, RowKind::Encoding, link, 0);
         }
-        if let (Some((lost, jitter)), Some(counters)) = (figures, self.encoding_counters(row)) {
+        self.speech_changed(now, row, speech);
+        if let (Some((lost, jitter, level)), Some(counters)) =
+            (figures, self.encoding_counters(row))
+        {
             counters.packets_lost.set(lost);
             counters.jitter_us.set(jitter);
+            counters.audio_level.set(level);
         }
         if again {
             self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);

@@ -9,6 +9,9 @@
 #[path = "engine/harness.rs"]
 #[allow(dead_code, reason = "shared with the scenarios")]
 mod harness;
+#[path = "engine/model.rs"]
+#[allow(dead_code, reason = "shared with the scenarios")]
+mod model;
 
 use harness::*;
 use ion_engine::{Micros, PeerMessage};
@@ -206,4 +209,57 @@ fn ten_viewers() {
 #[test]
 fn ten_viewers_of_two_workers() {
     forwarding(10, 2);
+}
+
+/// Layers that are left out, descriptors that are rewritten, switches and keyframes.
+#[test]
+fn layers() {
+    use ion_engine::{Layer, Target};
+    use ion_wire::CodecKind;
+    for codec in [CodecKind::Vp8, CodecKind::Vp9, CodecKind::Av1] {
+        let shape = model::Shape {
+            codec,
+            spatial: if codec == CodecKind::Vp8 { 1 } else { 3 },
+            temporal: 3,
+            mode: model::Mode::Full,
+        };
+        let mut world = World::new(1);
+        let publisher = world.client(0, false);
+        let mut encoder = model::Encoder::new(shape, 10, 100, 0);
+        let track = world.track(publisher, true, &[&|config| encoder.configure(config)]);
+        let subs = [(); 3].map(|()| {
+            let viewer = world.client(0, true);
+            world.subscribe(viewer, track)
+        });
+        let mut batches: Vec<Batch> = (0..240)
+            .map(|at| {
+                let packets = encoder.picture(at % 30 == 0, true, 3);
+                let seal = |packet| (publisher, world.clients[publisher].seal(&packet));
+                packets.into_iter().map(seal).collect()
+            })
+            .collect();
+        let measure = batches.split_off(120);
+        let mut rings = vec![Vec::with_capacity(4_096)];
+        world.workers[0].out.record = false;
+        let mut run_all = |world: &mut World, batches: &[Batch]| {
+            for (at, part) in (0_u8..).zip(batches.chunks(15)) {
+                for (viewer, &sub) in (0_u8..).zip(&subs) {
+                    let layer = Layer {
+                        spatial: (at + viewer) % 3,
+                        temporal: (at * 2 + viewer) % 3,
+                    };
+                    let now = world.now;
+                    let target = Target { encoding: 0, layer };
+                    world.workers[0].engine.set_target(now, sub, target);
+                }
+                run(world, part, &mut rings);
+            }
+        };
+        run_all(&mut world, &batches);
+        let allocations = measured(|| run_all(&mut world, &measure));
+        let counters = world.subscription_counters(subs[0]);
+        assert!(counters.packets_of_other_layers.load() > 100);
+        assert!(counters.layer_switches.load() > 5);
+        assert_eq!(allocations, 0, "{codec:?}");
+    }
 }

@@ -20,10 +20,14 @@ pub enum EventKind {
     EncodingEnded = 6,
     /// A worker has no packet memory left, or a ring of its overflows; value: a drop reason.
     WorkerTrouble = 7,
+    /// Speech begins in an encoding (RFC 6464); value: its level, -dBov. The level goes on as a counter.
+    SpeechStarted = 10,
+    /// Speech has ended in an encoding.
+    SpeechEnded = 11,
 }
 
 impl EventKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::EncodingStarted,
         Self::EncodingStalled,
         Self::EncodingResumed,
@@ -31,6 +35,8 @@ impl EventKind {
         Self::KeyframeWait,
         Self::EncodingEnded,
         Self::WorkerTrouble,
+        Self::SpeechStarted,
+        Self::SpeechEnded,
     ];
 }
 

@@ -398,8 +398,10 @@ pub struct EncodingCounters {
     pub rtt_us: Counter,
     /// Packets made from redundancy (RED) that filled a gap.
     pub fec_recovered: Counter,
+    /// Level of audio over the last fifth of a second with packets, in dB above silence (0..=127 dBov): 0 is silence.
+    pub audio_level: Counter,
     /// Zero.
-    pub reserved: [Counter; 15],
+    pub reserved: [Counter; 14],
 }
 
 /// One track sent over one transport.

@@ -1,7 +1,9 @@
 //! What must not get in, each under its reason, while another session goes on.
 
 use crate::harness::*;
+use ion_engine::{Layer, Target};
 use ion_tables::{DropReason, ExtensionKind};
+use ion_wire::CodecKind;
 use proptest::prelude::*;
 
 struct Bystander {
@@ -267,5 +269,116 @@ proptest! {
         for worker in &mut world.workers {
             prop_assert_eq!(worker.engine.packets_in_use(), 0);
         }
+    }
+}
+
+/// Descriptors that end early, contradict themselves or have no end.
+#[test]
+fn lying_descriptors_are_dropped_under_their_reason() {
+    let mut world = World::new(1);
+    let mut bystander = Bystander::new(&mut world);
+    let publisher = world.client(0, false);
+    let codecs = [CodecKind::Vp8, CodecKind::Vp9, CodecKind::Av1];
+    for (at, codec) in (0_u32..).zip(codecs) {
+        let track = world.track(
+            publisher,
+            true,
+            &[&|config| {
+                (config.codec, config.ssrc) = (codec.into(), 20 + at);
+            }],
+        );
+        let viewer = world.client(0, true);
+        world.subscribe(viewer, track);
+    }
+    let endless = [&[0x80, 0, 0, 0x80, 0][..], &[0xaa; 60]].concat();
+    let many = [&[0x80, 0, 0, 0x80, 0][..], &[0; 60]].concat();
+    let cases: [(u32, &[u8], &[u8]); 8] = [
+        (20, &[0x80, 0x80, 0x80], &[]),
+        (21, &[0xa8, 0x81], &[]),
+        // Four references; a layer above those that there are.
+        (21, &[0xf8, 5, 0x25, 3, 5, 7, 2, 0], &[]),
+        (21, &[0xaa, 0x81, 2, 0x06, 7, 0x20, 0x82], &[]),
+        (22, &[0x18, 0x30], &[0x80]),
+        (22, &[0x18, 0x30], &endless),
+        (22, &[0x18, 0x30], &many),
+        (22, &[0x18, 0x30], &[0x80, 0, 0, 0xf8, 1]),
+    ];
+    for (at, (ssrc, payload, descriptor)) in (0..).zip(cases) {
+        let mut packet = Rtp::new(ssrc, VP8, 100 + at, 0, payload).with(ExtensionKind::Mid, b"1");
+        if !descriptor.is_empty() {
+            packet = packet.with(ExtensionKind::DependencyDescriptor, descriptor);
+        }
+        world.send(publisher, &packet);
+        assert_eq!(
+            world.drops(0, DropReason::MalformedDescriptor),
+            at + 1,
+            "case {at}"
+        );
+        bystander.goes_on(&mut world);
+    }
+}
+
+proptest! {
+    #![proptest_config(crate::seeded(64))]
+
+    /// A publisher whose descriptors mean nothing: numbers leap, layers come and go, structures change. Its viewers
+    /// ask for everything again; the harness checks that no index is sealed for two contents.
+    #[test]
+    fn senseless_descriptors_harm_nobody(
+        codec in prop::sample::select(&[CodecKind::Vp8, CodecKind::Vp9, CodecKind::Av1, CodecKind::H265][..]),
+        packets in prop::collection::vec(
+            (0_u64..6, prop::collection::vec(any::<u8>(), 2..24), prop::collection::vec(any::<u8>(), 0..40), any::<[u8; 4]>()),
+            1..80,
+        ),
+        plain in any::<bool>(),
+    ) {
+        let mut world = World::new(1);
+        let mut bystander = Bystander::new(&mut world);
+        let publisher = world.client(0, false);
+        let track = world.track(publisher, true, &[&|config| (config.codec, config.ssrc) = (codec.into(), 20)]);
+        let viewer = world.client(0, true);
+        let sub = world.subscribe_with(viewer, track, |config| {
+            if plain {
+                (config.rtx_ssrc, config.rtx_payload_type) = (0, 0);
+            }
+        });
+        let structure = crate::model::Encoder::new(crate::model::Shape {
+            codec: CodecKind::Av1,
+            spatial: 2,
+            temporal: 2,
+            mode: crate::model::Mode::Full,
+        }, 20, 0, 0).picture(true, true, 1);
+        for (at, (late, bytes, descriptor, [chance, number, flags, layer])) in (100..).zip(packets) {
+            // Mostly a true beginning, so that what follows is looked at.
+            let mut payload = match codec {
+                CodecKind::Vp8 => vec![0x90, 0xf0, 0x80, number, layer, flags, chance & 1],
+                CodecKind::Vp9 => vec![0xa8 | flags & 0x45, 0x80, number, layer & 0x3f, number],
+                CodecKind::Av1 => vec![if chance & 7 == 0 { 0x18 } else { 0x10 }, 0x30],
+                _ => vec![flags & 0x7e, layer & 7, 0x80],
+            };
+            payload.extend(bytes);
+            let timestamp = u32::from(number) * 3_000;
+            let mut packet = Rtp::new(20, VP8, at - late, timestamp, &payload).with(ExtensionKind::Mid, b"1");
+            let own = structure[usize::from(chance & 1)].extensions.iter();
+            let own = own.filter(|(kind, _)| *kind == ExtensionKind::DependencyDescriptor);
+            let mut value = own.map(|(_, value)| value.clone()).next().unwrap();
+            if chance & 6 != 0 {
+                value.truncate(3);
+                value[0] = value[0] & 0xc0 | flags & 0x3f;
+                value.extend(descriptor);
+            }
+            value[2] = number;
+            packet = packet.with(ExtensionKind::DependencyDescriptor, &value);
+            world.send(publisher, &packet);
+            let now = world.now;
+            let target = Target { encoding: 0, layer: Layer { spatial: layer & 3, temporal: flags & 3 } };
+            world.workers[0].engine.set_target(now, sub, target);
+            world.advance(30_000);
+            if chance & 8 != 0 && !world.clients[viewer].rtp.is_empty() {
+                let ask: Vec<u16> = world.clients[viewer].rtp.iter().map(|got| got.index as u16).collect();
+                world.send_rtcp(viewer, &nack(media_ssrc(sub), &ask));
+            }
+        }
+        bystander.goes_on(&mut world);
     }
 }

@@ -19,6 +19,7 @@ mod redundancy;
 mod reports;
 mod retransmission;
 mod rows;
+mod speech;
 mod workers;
 
 /// Properties run on the same cases every time; `PROPTEST_RNG_SEED` chooses others.
