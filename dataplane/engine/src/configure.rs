@@ -293,7 +293,7 @@ impl Engine {
             .config
             .extensions
             .id(ExtensionKind::DependencyDescriptor)
-            .is_some_and(|_| encoding.codec.is_video());
+            .is_some_and(|_| encoding.frames_are_described());
         if let Some(receiver) = &mut encoding.receiver {
             if described {
                 receiver.frames.expect_dependency();

@@ -37,6 +37,11 @@ impl Encoding {
             receiver: None,
         }
     }
+
+    /// Whether only a dependency descriptor says what layers its frames are of.
+    pub(crate) fn frames_are_described(&self) -> bool {
+        self.codec.is_video() && !matches!(self.codec, CodecKind::Vp8 | CodecKind::Vp9)
+    }
 }
 
 /// What subscribers on this worker are served from.

@@ -4,94 +4,20 @@ use crate::packet::Packet;
 use crate::playout::Playout;
 use crate::redundancy::Redundancy;
 use crate::rewrite::Running;
-use crate::runs::{Place, Runs};
+use crate::runs::Runs;
 use crate::selection::Selection;
 use crate::time::Micros;
 use crate::window::{Seen, Window};
 use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState};
-use ion_wire::CodecKind;
 use ion_wire::codec::vp8;
 use ion_wire::ext::PlayoutDelay;
 
+mod admit;
+mod numbers;
+
+pub(crate) use numbers::{Epoch, Manner, Numbers, Source, Verdict};
+
 const SEND_WORDS: usize = SEND_WINDOW / 64;
-
-/// A stream of a publisher: an encoding under one SSRC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Source {
-    pub(crate) encoding: RowLink,
-    pub(crate) ssrc: u32,
-}
-
-impl Source {
-    pub(crate) fn of(packet: &Packet) -> Self {
-        Self {
-            encoding: packet.encoding,
-            ssrc: packet.ssrc,
-        }
-    }
-}
-
-/// From an outgoing index on: which source it came from, and how numbers were made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Epoch {
-    pub(crate) start: u64,
-    pub(crate) source: Source,
-    /// Outgoing timestamp less the source's.
-    pub(crate) timestamp_offset: u32,
-    /// Outgoing running numbers less the source's.
-    pub(crate) running: Running,
-}
-
-/// The numbers a packet goes out with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Numbers {
-    /// 48-bit SRTP index; its low half is the sequence number.
-    pub(crate) index: u64,
-    pub(crate) timestamp: u32,
-    pub(crate) running: Running,
-    pub(crate) manner: Manner,
-}
-
-/// What else a packet for a viewer depends on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Manner {
-    /// The layer that the viewer gets.
-    pub(crate) layer: Layer,
-    /// The packet is the viewer's last one of the picture.
-    pub(crate) marker: bool,
-    /// It is of a layer that the viewer does not get, and came when its index could no longer be given to another: it
-    /// goes out empty.
-    pub(crate) blank: bool,
-}
-
-impl Manner {
-    fn pack(self) -> u8 {
-        let layer = self.layer.within(Layer::TOP);
-        layer.spatial << 3 | layer.temporal | u8::from(self.marker) << 6 | u8::from(self.blank) << 7
-    }
-
-    fn unpack(byte: u8) -> Self {
-        Self {
-            layer: Layer {
-                spatial: byte >> 3 & 7,
-                temporal: byte & 7,
-            },
-            marker: byte & 0x40 != 0,
-            blank: byte & 0x80 != 0,
-        }
-    }
-}
-
-/// What is to be done with a packet for one viewer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Send(Numbers),
-    /// Send it, the first of another source.
-    Switch(Numbers),
-    /// It is of a layer that the viewer does not get.
-    LeaveOut,
-    Withhold,
-}
 
 /// A track sent to one viewer: numbers only, no packets.
 ///
@@ -372,168 +298,6 @@ impl Subscriber {
             }
             (None, Some(_)) => false,
         }
-    }
-
-    /// Whether, and with which numbers, a packet is to be sent. Starts a source at a packet that allows it.
-    pub(crate) fn admit(&mut self, packet: &Packet, now: Micros) -> Verdict {
-        let source = Source::of(packet);
-        let switched = self.source != Some(source);
-        if switched {
-            if self.target != Some(source.encoding) || self.is_stale(packet) {
-                return Verdict::Withhold;
-            }
-            if !packet.keyframe {
-                if self
-                    .source
-                    .is_some_and(|before| before.encoding == source.encoding)
-                {
-                    // The publisher goes on under another SSRC: nothing of the old will come.
-                    self.stop();
-                    self.waiting = self.waiting.or(Some(now));
-                }
-                return Verdict::Withhold;
-            }
-            self.switch(packet, now);
-        } else if packet.position < self.first_position {
-            return Verdict::Withhold;
-        }
-        let takes = self.judge(packet, now);
-        let place = if takes {
-            self.runs.place(packet.position)
-        } else {
-            self.leave_out(packet)
-        };
-        let Some(place) = place else {
-            return if takes {
-                Verdict::Withhold
-            } else {
-                Verdict::LeaveOut
-            };
-        };
-        match self.numbers(packet, place) {
-            Some(numbers) if self.sent.look(numbers.index) == Seen::New => {
-                if switched {
-                    Verdict::Switch(numbers)
-                } else {
-                    Verdict::Send(numbers)
-                }
-            }
-            _ => Verdict::Withhold,
-        }
-    }
-
-    /// Whether a packet of the source is of the layer that is sent, and what is lacking to get the one that is wanted.
-    fn judge(&mut self, packet: &Packet, now: Micros) -> bool {
-        let Some(frame) = &packet.frame else {
-            return true;
-        };
-        let takes = self.selection.judge(frame, packet.timestamp);
-        if self.target == Some(packet.encoding) {
-            self.waiting = self
-                .selection
-                .lacks
-                .and_then(|_| self.waiting.or(Some(now)));
-        }
-        takes
-    }
-
-    /// Leaves out a packet. The place that was kept for it, if it came late.
-    fn leave_out(&mut self, packet: &Packet) -> Option<Place> {
-        // Ids of VP8 pictures run on over those that are left out. VP9's do not: a picture says by their distance
-        // what it is predicted from.
-        let number = packet.frame.map_or(0, |frame| frame.number);
-        let picture = packet.codec == CodecKind::Vp8 && number > self.left_out;
-        let place = self.runs.leave_out(packet.position, picture);
-        self.left_out = self.left_out.max(number);
-        place
-    }
-
-    /// The numbers of a packet of the source at its place.
-    fn numbers(&self, packet: &Packet, place: Place) -> Option<Numbers> {
-        let manner = match &packet.frame {
-            Some(frame) => self.selection.manner(frame, packet.marker),
-            None => Manner {
-                layer: Layer::TOP,
-                marker: packet.marker,
-                blank: false,
-            },
-        };
-        self.numbered(packet, place, manner)
-    }
-
-    fn numbered(&self, packet: &Packet, place: Place, manner: Manner) -> Option<Numbers> {
-        let epoch = self.epoch_of(place.index)?;
-        Some(Numbers {
-            index: place.index,
-            timestamp: packet.timestamp.wrapping_add(epoch.timestamp_offset),
-            running: packet.running.plus(&epoch.running, place.pictures),
-            manner,
-        })
-    }
-
-    /// The source and position of the packet that an index was given to.
-    pub(crate) fn origin_of(&self, index: u64) -> Option<(Source, u64)> {
-        let epoch = self.epoch_of(index).filter(|_| index < self.next_index())?;
-        let place = self.runs.position_of(index)?;
-        Some((epoch.source, place.0))
-    }
-
-    /// The numbers that a packet went out with under an index, or goes out with if it has not.
-    pub(crate) fn numbers_again(&self, packet: &Packet, index: u64) -> Option<Numbers> {
-        let (_, pictures) = self.runs.position_of(index)?;
-        let place = Place { index, pictures };
-        if self.was_sent(index) {
-            let manner = Manner::unpack(self.manners[Self::slot(index)]);
-            return self.numbered(packet, place, manner);
-        }
-        let current = self.epoch().filter(|epoch| epoch.start <= index);
-        current.and_then(|_| self.numbers(packet, place))
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "reduced below the window")]
-    fn slot(index: u64) -> usize {
-        (index % SEND_WINDOW as u64) as usize
-    }
-
-    /// A late packet of a stream that this encoding has left behind.
-    fn is_stale(&self, packet: &Packet) -> bool {
-        self.epochs[EPOCHS - 1].is_some_and(|epoch| {
-            epoch.source.encoding == packet.encoding && self.first_position > packet.position
-        })
-    }
-
-    fn switch(&mut self, packet: &Packet, now: Micros) {
-        let start = self.sent.next();
-        let timestamp_offset = if self.has_sent() {
-            let elapsed = self.last_sent.map_or(0, |at| now.since(at));
-            let rate = u64::from(self.config.clock_rate.max(1));
-            let ticks = (u128::from(elapsed) * u128::from(rate) / 1_000_000).max(1);
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "timestamps are modulo 2^32"
-            )]
-            let timestamp = self.last_timestamp.wrapping_add(ticks as u32);
-            timestamp.wrapping_sub(packet.timestamp)
-        } else {
-            0
-        };
-        self.first_position = packet.position;
-        let running = if self.has_sent() {
-            self.running.offset_to(&packet.running)
-        } else {
-            Running::default()
-        };
-        self.begin(Epoch {
-            start,
-            source: Source::of(packet),
-            timestamp_offset,
-            running,
-        });
-        self.runs.begin(packet.position, start);
-        self.selection.begin(None);
-        self.left_out = 0;
-        self.waiting = None;
-        self.wait_told = false;
     }
 
     /// Takes down that these numbers were used. Returns false, and the packet must not

@@ -471,6 +471,41 @@ fn running_numbers_go_on_over_switches_between_encodings() {
 }
 
 #[test]
+fn encodings_that_have_layers_themselves() {
+    for codec in [CodecKind::Vp9, CodecKind::Av1] {
+        for mode in [Mode::Full, Mode::Key] {
+            let mut stage = Simulcast::new(shape(codec, 2, 2, mode));
+            let viewer = stage.world.client(0, true);
+            let sub = stage.world.subscribe(viewer, stage.track);
+            for (encoding, spatial, temporal) in [
+                (2, 1, 1),
+                (0, 1, 0),
+                (1, 0, 1),
+                (1, 1, 1),
+                (2, 0, 0),
+                (0, 0, 1),
+                (2, 1, 1),
+            ] {
+                let layer = Layer { spatial, temporal };
+                let now = stage.world.now;
+                let target = Target { encoding, layer };
+                stage.world.workers[0].engine.set_target(now, sub, target);
+                stage.run(40);
+                let counters = stage.world.subscription_counters(sub);
+                let wanted = SubscriptionCounters::layer(encoding, spatial, temporal);
+                assert_eq!(counters.layer_in_use.load(), wanted, "{codec:?} {mode:?}");
+            }
+            let got = stage.world.clients[viewer].of(media_ssrc(sub));
+            assert!(got.windows(2).all(|w| w[1].index == w[0].index + 1));
+            for pair in got.windows(2) {
+                let same = pair[0].header.timestamp == pair[1].header.timestamp;
+                assert_eq!(pair[0].header.marker, !same, "{codec:?} {mode:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_layer_that_falls_silent_is_left_within_a_second_and_taken_up_again() {
     let mut stage = Simulcast::new(shape(CodecKind::Vp8, 1, 1, Mode::Full));
     let viewer = stage.world.client(0, true);
