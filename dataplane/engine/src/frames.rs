@@ -260,11 +260,19 @@ impl FrameReader {
         };
         if key_picture {
             frame.begins = LayerSet::ALL;
-        } else if !descriptor.inter_picture_predicted || layers.switching_up {
-            frame.begins = part_of.and(of_spatial);
-        }
-        if !key_picture {
+        } else {
             self.vp9_references(&descriptor, layers, number, &mut frame.references)?;
+            let below = usize::from(layers.tid).checked_sub(1);
+            if !descriptor.inter_picture_predicted || (layers.switching_up && below.is_none()) {
+                frame.begins = part_of.and(of_spatial);
+            } else if let Some(below) = below.filter(|_| layers.switching_up) {
+                // Senders set U on what is predicted from lower layers only: it is joined by who has those.
+                frame.begins = frame.begins.with(layer);
+                let last = self.last[usize::from(layers.sid)][below];
+                if last > 0 {
+                    refer(&mut frame.references, number, last)?;
+                }
+            }
         }
         let newest = &mut self.last[usize::from(layers.sid)][usize::from(layers.tid)];
         *newest = (*newest).max(number);

@@ -239,8 +239,9 @@ impl Encoder {
             | u8::from(last) << 2
             | u8::from(structure) << 1
             | u8::from(upper);
-        // From the base layer picture on, nothing reaches back behind it.
-        let up = self.sync;
+        // Set where it is predicted from lower layers only, as browsers do; by some also on the base layer, where
+        // nothing after it reaches back behind it.
+        let up = self.sync && (frame.temporal > 0 || full);
         let inter = frame.spatial > 0 && (full || frame.key);
         let layers = frame.temporal << 5 | u8::from(up) << 4 | frame.spatial << 1 | u8::from(inter);
         let mut payload = vec![flags, high, low, layers, self.tl0];
