@@ -10,7 +10,7 @@ use crate::padding::Paddings;
 use crate::peer::PeerMessage;
 use crate::redundancy::Earlier;
 use crate::rewrite::{Descriptor, renumber};
-use crate::subscription::{Manner, Numbers, Subscriber, Verdict};
+use crate::subscription::{Numbers, Subscriber, Verdict};
 use crate::time::Micros;
 use crate::transport::Transport;
 use ion_tables::{
@@ -30,22 +30,21 @@ pub(crate) struct Header<'a> {
     /// Playout delay to write instead of the publisher's; depends on the moment.
     pub(crate) playout: Option<[u8; 3]>,
     /// Dependency descriptor to write instead of the publisher's.
-    pub(crate) dependency: Option<Descriptor>,
+    pub(crate) dependency: Option<&'a Descriptor>,
 }
 
 impl<'a> Header<'a> {
-    /// The header of a media packet.
-    pub(crate) fn of(packet: &Packet, numbers: &Numbers, subscriber: &'a Subscriber) -> Self {
+    /// The header of a media packet; `dependency` is its descriptor where it is not the publisher's.
+    pub(crate) fn of(
+        packet: &Packet,
+        numbers: &Numbers,
+        subscriber: &'a Subscriber,
+        dependency: Option<&'a Descriptor>,
+    ) -> Self {
         let config = &subscriber.config;
-        let Manner {
-            layer,
-            marker,
-            blank,
-        } = numbers.manner;
-        let described = packet.codec.is_video() && !blank;
         Self {
             fields: HeaderFields {
-                marker,
+                marker: numbers.manner.marker,
                 payload_type: config.payload_type,
                 sequence: low16(numbers.index),
                 timestamp: numbers.timestamp,
@@ -54,9 +53,7 @@ impl<'a> Header<'a> {
             mid: config.mid.as_bytes_of(),
             momentary: !subscriber.resends_plain(),
             playout: subscriber.playout.value(packet),
-            dependency: Some(packet)
-                .filter(|_| described)
-                .and_then(|packet| Descriptor::of(packet, numbers.running.frame, layer)),
+            dependency,
         }
     }
 }
@@ -332,7 +329,8 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
 ) -> Result<usize, DropReason> {
     let payload = payload_for(packet, &numbers);
     let ssrc = subscriber.config.ssrc;
-    let header = Header::of(packet, &numbers, subscriber);
+    let dependency = Descriptor::of(packet, &numbers);
+    let header = Header::of(packet, &numbers, subscriber, dependency.as_ref());
     let limit = transport.max_datagram();
     let path = transport.path.ok_or(DropReason::SendFailed)?;
     let open = out.batch().open_segment(&path);
@@ -387,7 +385,7 @@ fn send_red<O: Output<Message = PeerMessage>>(
     if !subscriber.used(numbers, now, usize::from(packet.payload_len)) {
         return Err(DropReason::Duplicate);
     }
-    let mut header = Header::of(packet, &numbers, subscriber);
+    let mut header = Header::of(packet, &numbers, subscriber, None);
     header.fields.payload_type = subscriber.config.red_payload_type;
     let (limit, path) = (transport.max_datagram(), transport.path);
     let path = path.ok_or(DropReason::SendFailed)?;
@@ -442,7 +440,7 @@ pub(crate) fn write_header(
         .filter(|_| header.momentary)
         .and_then(|value| Some((map.id(ExtensionKind::PlayoutDelay)?, value)));
     let replaced = playout.map(|_| ExtensionKind::PlayoutDelay);
-    let dependency = header.dependency.as_ref();
+    let dependency = header.dependency;
     let carried = transport
         .carried
         .iter()

@@ -5,7 +5,7 @@ use crate::limits::MAX_DATAGRAM;
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
-use crate::rewrite::renumber;
+use crate::rewrite::{Descriptor, renumber};
 use crate::subscription::{Numbers, Subscriber};
 use crate::time::Micros;
 use crate::transport::Transport;
@@ -190,7 +190,8 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
 ) -> Result<usize, DropReason> {
     let payload = payload_for(packet, &numbers);
     let (index, ssrc) = (subscriber.rtx_next, subscriber.rtx_ssrc);
-    let mut header = Header::of(packet, &numbers, subscriber);
+    let dependency = Descriptor::of(packet, &numbers);
+    let mut header = Header::of(packet, &numbers, subscriber, dependency.as_ref());
     header.fields.payload_type = subscriber.config.rtx_payload_type;
     (header.fields.sequence, header.fields.ssrc) = (low16(index), ssrc);
     header.momentary = true;

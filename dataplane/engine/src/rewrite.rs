@@ -3,16 +3,17 @@
 
 use crate::layers::{Layer, LayerSet};
 use crate::packet::Packet;
+use crate::subscription::Numbers;
 use ion_tables::ExtensionKind;
 use ion_wire::CodecKind;
-use ion_wire::codec::vp8::{self, Numbers};
+use ion_wire::codec::vp8;
 use ion_wire::codec::vp9;
 use ion_wire::dependency::{self, Change, MAX_TARGETS, Mandatory, Structure};
 
 /// Running numbers of a packet, or what to add to those of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Running {
-    pub(crate) payload: Numbers,
+    pub(crate) payload: vp8::Numbers,
     /// Frame number of the dependency descriptor.
     pub(crate) frame: u16,
 }
@@ -21,14 +22,14 @@ impl Running {
     /// What to add to `first` so that it follows `self`. With a source's first packet, a keyframe, all of them go up by
     /// one.
     pub(crate) fn offset_to(&self, first: &Self) -> Self {
-        let Numbers {
+        let vp8::Numbers {
             picture_id,
             tl0_picidx,
             keyidx,
         } = self.payload;
         let of = &first.payload;
         Self {
-            payload: Numbers {
+            payload: vp8::Numbers {
                 picture_id: picture_id.wrapping_add(1).wrapping_sub(of.picture_id),
                 tl0_picidx: tl0_picidx.wrapping_add(1).wrapping_sub(of.tl0_picidx),
                 keyidx: keyidx.wrapping_add(1).wrapping_sub(of.keyidx),
@@ -42,7 +43,7 @@ impl Running {
         let (of, by) = (&self.payload, &offset.payload);
         let picture_id = of.picture_id.wrapping_add(by.picture_id);
         Self {
-            payload: Numbers {
+            payload: vp8::Numbers {
                 picture_id: picture_id.wrapping_sub(left_out),
                 tl0_picidx: of.tl0_picidx.wrapping_add(by.tl0_picidx),
                 keyidx: of.keyidx.wrapping_add(by.keyidx),
@@ -53,7 +54,7 @@ impl Running {
 }
 
 /// Overwrites the running numbers in a copy of a packet's payload.
-pub(crate) fn renumber(codec: CodecKind, payload: &mut [u8], numbers: &Numbers) {
+pub(crate) fn renumber(codec: CodecKind, payload: &mut [u8], numbers: &vp8::Numbers) {
     // It could be read when it came in; what cannot stays as it is.
     let _ = match codec {
         CodecKind::Vp8 => vp8::Descriptor::parse(payload)
@@ -95,9 +96,13 @@ impl Descriptor {
         Some(Self { bytes, len })
     }
 
-    /// The descriptor of a packet with another frame number, for a viewer of a layer.
-    pub(crate) fn of(packet: &Packet, frame_number: u16, layer: Layer) -> Option<Self> {
+    /// The descriptor of a packet for one viewer; `None` if it is the publisher's, or there is none.
+    pub(crate) fn of(packet: &Packet, numbers: &Numbers) -> Option<Self> {
+        if !packet.codec.is_video() || numbers.manner.blank {
+            return None;
+        }
         let value = packet.extension(ExtensionKind::DependencyDescriptor)?;
+        let (frame_number, layer) = (numbers.running.frame, numbers.manner.layer);
         let brings_structure = value.get(3).is_some_and(|flags| flags & 0x80 != 0);
         if brings_structure && let Some(narrowed) = Self::narrowed(value, frame_number, layer) {
             return Some(narrowed);
