@@ -6,6 +6,8 @@
 
 /// Writing single packets.
 pub mod build;
+/// Congestion control feedback (RFC 8888).
+pub mod ccfb;
 /// Feedback: NACK, PLI, FIR, REMB (RFC 4585, RFC 5104).
 pub mod feedback;
 /// Sender and receiver reports, BYE (RFC 3550 §6.4, §6.6).
@@ -18,6 +20,7 @@ pub mod twcc;
 use crate::WireError;
 use crate::bytes::{u8_at, u16_at, u32_at};
 
+pub use ccfb::Ccfb;
 pub use feedback::{Feedback, Fir, Nack, Pli, Psfb, Remb, Rtpfb};
 pub use reports::{Bye, ReceiverReport, ReportBlock, SenderInfo, SenderReport};
 pub use sdes::Sdes;
@@ -68,7 +71,7 @@ pub enum Packet<'a> {
     Sdes(Sdes<'a>),
     /// BYE.
     Bye(Bye<'a>),
-    /// RTPFB: NACK, TWCC, others.
+    /// RTPFB: NACK, TWCC, RFC 8888, others.
     Rtpfb(Rtpfb<'a>),
     /// PSFB: PLI, FIR, REMB, others.
     Psfb(Psfb<'a>),

@@ -7,6 +7,7 @@ use super::{HEADER_LEN, packet_type, sdes};
 use crate::WireError;
 use crate::bytes::{Cursor, low24, low32};
 
+pub use super::ccfb::write as ccfb;
 pub use super::twcc::write as twcc;
 
 /// Most report blocks, sources or chunks: the count has five bits.
@@ -24,7 +25,7 @@ pub(super) enum Kind {
 }
 
 /// Header with a length of zero, for [`finish`] to fill in.
-fn header(cursor: &mut Cursor<'_>, kind: Kind) -> Result<(), WireError> {
+pub(super) fn header(cursor: &mut Cursor<'_>, kind: Kind) -> Result<(), WireError> {
     let (packet_type, count) = match kind {
         Kind::Sr(count) => (packet_type::SR, count),
         Kind::Rr(count) => (packet_type::RR, count),
@@ -48,7 +49,7 @@ pub(super) fn feedback_header(
 }
 
 /// Writes the length, in words less one. Everything so far is whole words.
-fn finish(mut cursor: Cursor<'_>) -> Result<usize, WireError> {
+pub(super) fn finish(mut cursor: Cursor<'_>) -> Result<usize, WireError> {
     let len = cursor.len();
     let words = u16::try_from((len - HEADER_LEN) / 4).map_err(|_| WireError::TooMany)?;
     cursor.patch_u16(2, words)?;

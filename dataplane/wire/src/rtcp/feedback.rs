@@ -1,4 +1,4 @@
-use super::{Raw, Twcc};
+use super::{Ccfb, Raw, Twcc};
 use crate::WireError;
 use crate::bytes::{u8_at, u16_at, u24_at, u32_at};
 
@@ -6,6 +6,8 @@ use crate::bytes::{u8_at, u16_at, u24_at, u32_at};
 pub mod fmt {
     /// RTPFB: generic NACK (RFC 4585 §6.2.1).
     pub const NACK: u8 = 1;
+    /// RTPFB: congestion control feedback (RFC 8888 §3.1).
+    pub const CCFB: u8 = 11;
     /// RTPFB: transport-wide congestion control.
     pub const TWCC: u8 = 15;
     /// PSFB: picture loss indication (RFC 4585 §6.3.1).
@@ -47,12 +49,18 @@ pub enum Rtpfb<'a> {
     Nack(Nack<'a>),
     /// Transport-wide congestion control.
     Twcc(Twcc<'a>),
+    /// Congestion control feedback of RFC 8888.
+    Ccfb(Ccfb<'a>),
     /// Another type.
     Other(Feedback<'a>),
 }
 
 impl<'a> Rtpfb<'a> {
     pub(super) fn parse(raw: Raw<'a>) -> Result<Self, WireError> {
+        if raw.count == fmt::CCFB {
+            // It names its streams one by one and has no SSRC of the media in its header.
+            return Ok(Self::Ccfb(Ccfb::parse(raw)?));
+        }
         let feedback = Feedback::parse(raw)?;
         Ok(match feedback.fmt {
             fmt::NACK => Self::Nack(Nack::parse(feedback)?),
