@@ -25,6 +25,8 @@ mod children;
 /// Wallclocks of publishers, and how RTP timestamps relate to ours.
 pub mod clock;
 mod configure;
+/// How much a viewer's network carries.
+pub mod congestion;
 mod counters;
 mod demux;
 mod encoding;

@@ -140,6 +140,16 @@ pub const TWCC_MAX_US: u64 = 100_000;
 /// Packets reported in one feedback message.
 pub const TWCC_REPORTED: usize = 400;
 
+/// Packets sent to one viewer that its feedback may still come for; a power of two: a quarter of
+/// a second at 20 Mbit/s, a second at 5.
+pub const SENT_PACKETS: usize = 512;
+/// Feedback on a packet sent longer ago than this is not taken, microseconds.
+pub const SENT_TOO_OLD_US: u64 = 10_000_000;
+/// Streams of one RFC 8888 message that are looked at: a viewer has two for each track.
+pub const CCFB_STREAMS: usize = 64;
+/// Feedback messages of one viewer that are looked at in [`VIEWER_PERIOD_US`].
+pub const VIEWER_FEEDBACKS: u32 = 32;
+
 /// Feedback messages sent in one go.
 pub const TWCC_MESSAGES: usize = 8;
 /// A publisher that adapts by REMB only is told so many times, as a fraction, what it
@@ -177,6 +187,7 @@ const _: () = {
     assert!(MAX_DATAGRAM <= PACKET_BYTES);
     assert!(MAX_RTCP + 64 <= MAX_DATAGRAM);
     assert!(HISTORY_VIDEO.is_power_of_two() && HISTORY_AUDIO.is_power_of_two());
+    assert!(SENT_PACKETS.is_power_of_two());
     assert!(RTX_REMEMBERED.is_power_of_two() && TWCC_WINDOW.is_power_of_two());
     assert!(RECEIVE_WINDOW.is_multiple_of(64) && SEND_WINDOW.is_multiple_of(64));
     // A NACK must be answerable as long as its packet is in the history.

@@ -1,0 +1,384 @@
+use super::delay::{DelayDetector, Signal};
+use super::loss::{LossMeter, Verdict};
+use super::meter::RateMeter;
+use super::probe::{Prober, Shown};
+use super::scalable::Scalable;
+use super::{Estimator, PacketReport, Probe};
+use crate::time::Micros;
+
+/// What is delivered is measured over this long, microseconds, ...
+const RATE_US: u64 = 400_000;
+/// ... and over this where the path has just changed.
+const FAST_RATE_US: u64 = 80_000;
+/// Of what is delivered while there is a queue, what is sent when the queue is gone.
+const BACK_OFF: f64 = 0.90;
+/// A queue this long is drained at half the rate, microseconds.
+const DRAIN_US: f64 = 350_000.0;
+/// A reduction has this long, and a round trip, to show, microseconds.
+const SETTLE_US: u64 = 100_000;
+/// Reductions in a row that change nothing, until others are taken to fill the queue.
+const PATIENCE: u32 = 2;
+/// What was delivered longer ago than this means nothing, microseconds.
+const STALE_US: u64 = 3_000_000;
+/// Growth near the known capacity, bits per second each second.
+const ADDITIVE_BPS: f64 = 45_000.0;
+/// Least and most growth beyond it, a share each second.
+const GROWTH: (f64, f64) = (0.10, 0.8);
+/// Growth back to a capacity that is known, a share each second.
+const RECOVERY: f64 = 0.4;
+/// With nothing heard for this long, the path is taken for broken, microseconds.
+const SILENCE_US: u64 = 600_000;
+/// A receiver's own estimate counts for this long, microseconds.
+const REMB_US: u64 = 5_000_000;
+/// A leap of the delay by this much is a leap of a clock, microseconds.
+const CLOCK_LEAP_US: i64 = 5_000_000;
+
+/// Between what, and where to begin, bits per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Until something is known.
+    pub start_bps: u64,
+    /// Never less.
+    pub min_bps: u64,
+    /// Never more.
+    pub max_bps: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            start_bps: 600_000,
+            min_bps: 40_000,
+            max_bps: 100_000_000,
+        }
+    }
+}
+
+/// Ion's estimator.
+///
+/// A queue that builds up tells, by what is delivered meanwhile, how much the path
+/// carries: the target falls to that at once, below it until the queue is gone, and is
+/// then back. Near the known capacity it grows by a constant, so that flows which share
+/// a queue come to equal parts; beyond it faster and faster, since then the path has
+/// changed. Probes find capacity that nothing is being sent to find. Loss beyond what
+/// the path loses anyhow, congestion marks in proportion, and silence lower it too.
+#[derive(Debug, Clone)]
+pub struct IonEstimator {
+    bounds: Bounds,
+    target: f64,
+    delay: DelayDetector,
+    loss: LossMeter,
+    scalable: Scalable,
+    prober: Prober,
+    delivered: RateMeter,
+    sent: RateMeter,
+    rtt_us: u64,
+    /// Delay of the newest packet, to see clocks leap.
+    last_delay: Option<i64>,
+    last_feedback: Option<Micros>,
+    grown: Micros,
+    /// Share each second.
+    growth: f64,
+    /// What the path was last seen to carry.
+    capacity: Option<f64>,
+    /// While a queue drains, what to go on with.
+    resume: Option<f64>,
+    cut: Micros,
+    cut_queue_us: f64,
+    /// Reductions since the queue was last gone, and how long it was at the first.
+    cuts: u32,
+    first_queue_us: f64,
+    first_rate: f64,
+    first_cut: Micros,
+    silenced: Micros,
+    remb: Option<(f64, Micros)>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bitrates are below 2^53")]
+fn bps_f64(bps: u64) -> f64 {
+    bps as f64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bounded from both sides"
+)]
+fn bps_u64(bps: f64) -> u64 {
+    bps as u64
+}
+
+impl IonEstimator {
+    /// An estimator that knows nothing yet.
+    pub fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            target: bps_f64(bounds.start_bps),
+            delay: DelayDetector::new(),
+            loss: LossMeter::new(),
+            scalable: Scalable::new(),
+            prober: Prober::new(),
+            delivered: RateMeter::new(),
+            sent: RateMeter::new(),
+            rtt_us: 100_000,
+            last_delay: None,
+            last_feedback: None,
+            grown: Micros(0),
+            growth: GROWTH.1,
+            capacity: None,
+            resume: None,
+            cut: Micros(0),
+            cut_queue_us: 0.0,
+            cuts: 0,
+            first_queue_us: 0.0,
+            first_rate: 0.0,
+            first_cut: Micros(0),
+            silenced: Micros(0),
+            remb: None,
+        }
+    }
+
+    /// Queue that packets wait in at present, microseconds.
+    pub fn queue_us(&self) -> u64 {
+        bps_u64(self.delay.queue_us().max(0.0))
+    }
+
+    /// Congestion marks seen.
+    pub fn ce(&self) -> u64 {
+        self.scalable.ce()
+    }
+
+    /// Loss as last seen, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        self.loss.share()
+    }
+
+    fn set(&mut self, target: f64) {
+        let (min, max) = (bps_f64(self.bounds.min_bps), bps_f64(self.bounds.max_bps));
+        self.target = target.clamp(min, max);
+    }
+
+    /// Takes in the packets. Returns whether the delay has been judged anew.
+    fn take(&mut self, now: Micros, packets: &[PacketReport]) -> bool {
+        for packet in packets {
+            self.loss.add(packet);
+            self.scalable.add(packet);
+            self.prober.add(now, packet);
+            self.sent.add(packet.sent.0, packet.bytes);
+            let Some(arrived) = packet.arrived else {
+                continue;
+            };
+            let delay = arrived.saturating_sub(packet.sent.0.cast_signed());
+            let leap = self
+                .last_delay
+                .is_some_and(|last| delay.saturating_sub(last).abs() > CLOCK_LEAP_US);
+            if leap {
+                self.delay = DelayDetector::new();
+                self.delivered = RateMeter::new();
+            }
+            self.last_delay = Some(delay);
+            // Any zero will do, if only times are positive.
+            let at = arrived.saturating_add(1 << 60).cast_unsigned();
+            self.delivered.add(at, packet.bytes);
+            self.delay.add(packet);
+        }
+        self.delay.judge(now)
+    }
+
+    /// There is too long a queue: down to what is delivered, and below until it is gone.
+    fn back_off(&mut self, now: Micros) {
+        let queue = self.delay.queue_us();
+        let settled = now.since(self.cut) > self.rtt_us + SETTLE_US;
+        if !settled && queue < 1.4 * self.cut_queue_us {
+            return;
+        }
+        if settled && self.cuts >= PATIENCE && queue > 0.7 * self.first_queue_us {
+            self.delay.compete();
+            if now.since(self.first_cut) < STALE_US {
+                self.resume = self.resume.map(|resume| resume.max(self.first_rate));
+            }
+            self.end_drain();
+            return;
+        }
+        let rate = self
+            .delivered
+            .bps(FAST_RATE_US)
+            .or_else(|| self.delivered.bps_at_most(RATE_US));
+        let Some(rate) = rate else { return };
+        if self.cuts == 0 {
+            (self.first_queue_us, self.first_rate) = (queue, rate.min(self.target));
+            self.first_cut = now;
+        }
+        self.cuts += u32::from(settled);
+        (self.cut, self.cut_queue_us) = (now, queue);
+        self.growth = GROWTH.0;
+        self.capacity = Some(rate);
+        self.prober.postpone(now);
+        let resume = (BACK_OFF * rate).min(self.resume.unwrap_or(self.target));
+        // A path that has lost much of its capacity has a queue still to come.
+        let fallen = rate < 0.6 * self.target;
+        let drained = if fallen {
+            0.5
+        } else {
+            1.0 - (queue / DRAIN_US).min(0.5)
+        };
+        self.resume = Some(resume);
+        self.set((resume * drained).min(self.target));
+    }
+
+    /// The queue is gone: on with what the path carries.
+    fn end_drain(&mut self) {
+        self.cuts = 0;
+        if let Some(resume) = self.resume.take() {
+            self.set(resume.max(self.target));
+        }
+    }
+
+    /// Whether what is sent is limited by the target, so that its arrival proves it.
+    fn is_at_target(&self) -> bool {
+        self.sent
+            .bps_at_most(RATE_US)
+            .is_some_and(|sent| sent > 0.75 * self.target)
+    }
+
+    fn grow(&mut self, now: Micros) {
+        let passed_us = now.since(self.grown).min(200_000);
+        self.grown = now;
+        let passed = super::delay::micros_f64(passed_us.cast_signed()) / 1e6;
+        if !self.is_at_target() {
+            return;
+        }
+        let share = match self.capacity {
+            Some(capacity) if self.target < 0.8 * capacity => RECOVERY,
+            Some(capacity) if self.target < 1.05 * capacity => 0.0,
+            _ => {
+                self.growth = (self.growth * (1.0 + 1.5 * passed)).min(GROWTH.1);
+                self.growth
+            }
+        };
+        let share = if self.scalable.is_marking(now) {
+            share.min(GROWTH.0)
+        } else {
+            share
+        };
+        let grown = self.target + (ADDITIVE_BPS + share * self.target) * passed;
+        // What is not delivered does not prove that more would be.
+        let proven = self.delivered.bps_at_most(RATE_US).unwrap_or(0.0);
+        self.set(grown.min(1.5 * proven + 20_000.0).max(self.target));
+    }
+
+    fn shown(&mut self, shown: Shown) {
+        let found = match shown {
+            Shown::AtLeast(rate) => rate,
+            Shown::Limit(rate) => 0.85 * rate,
+        };
+        if found > self.target && self.delay.signal() == Signal::Empty {
+            self.capacity = None;
+            self.growth = GROWTH.0;
+            self.set(found);
+        }
+    }
+}
+
+impl Estimator for IonEstimator {
+    fn on_feedback(&mut self, now: Micros, packets: &[PacketReport]) {
+        let Some(last) = packets.last() else { return };
+        let rtt = now.since(last.sent);
+        self.rtt_us = (7 * self.rtt_us + rtt.min(2_000_000)) / 8;
+        self.last_feedback = Some(now);
+        let judged = self.take(now, packets);
+        let loss = self.loss.judge(now);
+        if let Verdict::Lower(share) = loss
+            && now.since(self.cut) > self.rtt_us + SETTLE_US
+        {
+            self.cut = now;
+            self.growth = GROWTH.0;
+            self.prober.postpone(now);
+            self.set(self.target * (1.0 - 0.5 * share));
+        }
+        if let Some(share) = self.scalable.judge(now, self.rtt_us) {
+            self.growth = GROWTH.0;
+            self.capacity = self.delivered.bps_at_most(RATE_US).or(self.capacity);
+            self.prober.postpone(now);
+            self.set(self.target * (1.0 - share));
+        }
+        if judged && self.delay.signal() == Signal::Over {
+            self.back_off(now);
+        }
+        if let Some(shown) = self.prober.judge(now, &self.delay) {
+            self.shown(shown);
+        }
+        if self.delay.signal() == Signal::Empty {
+            self.end_drain();
+        }
+        let free = match self.delay.signal() {
+            Signal::Empty => true,
+            Signal::Some => self.delay.is_competing(),
+            Signal::Over => false,
+        };
+        if free && self.resume.is_none() && loss == Verdict::Fine {
+            self.grow(now);
+        } else {
+            self.grown = now;
+        }
+    }
+
+    fn on_remb(&mut self, now: Micros, bitrate_bps: u64) {
+        let max = self.bounds.max_bps;
+        let bps = bps_f64(bitrate_bps.clamp(self.bounds.min_bps, max));
+        self.remb = Some((bps, now));
+        if self.last_feedback.is_none() {
+            self.target = bps;
+        }
+    }
+
+    fn on_timeout(&mut self, now: Micros, unheard: Option<Micros>) {
+        if self
+            .remb
+            .is_some_and(|(_, at)| now.since(at) > REMB_US && self.last_feedback.is_some())
+        {
+            self.remb = None;
+        }
+        let patience = SILENCE_US.max(3 * self.rtt_us);
+        let Some(last) = self.last_feedback else {
+            return;
+        };
+        let silent = unheard.is_some_and(|at| now.since(at) > patience)
+            && now.since(last) > patience
+            && now.since(self.silenced) > patience / 2;
+        if silent {
+            self.silenced = now;
+            self.growth = GROWTH.0;
+            self.prober.postpone(now);
+            self.set(self.target * 0.6);
+        }
+    }
+
+    fn target_bps(&self) -> u64 {
+        let target = match self.remb {
+            Some((remb, _)) => self.target.min(remb),
+            None => self.target,
+        };
+        bps_u64(target)
+    }
+
+    fn probe(&mut self, now: Micros, wanted_bps: u64) -> Option<Probe> {
+        let quiet = self.delay.signal() == Signal::Empty
+            && self.resume.is_none()
+            && !self.scalable.is_marking(now)
+            && self.loss.share() < 0.05;
+        let wanted = bps_f64(wanted_bps.min(self.bounds.max_bps));
+        if !quiet {
+            return None;
+        }
+        self.prober
+            .next(now, self.target, wanted, self.delay.spread_us())
+    }
+
+    fn is_unlimited(&self) -> bool {
+        let sent = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
+        self.delay.signal() == Signal::Empty
+            && self.resume.is_none()
+            && sent < 0.6 * bps_f64(self.target_bps())
+    }
+}

@@ -1,0 +1,263 @@
+use super::{Ecn, PacketReport};
+use crate::limits::{CCFB_STREAMS, SENT_PACKETS, SENT_TOO_OLD_US};
+use crate::time::Micros;
+use ion_wire::rtcp::ccfb::{self, Ccfb};
+use ion_wire::rtcp::twcc::{REFERENCE_US, Twcc};
+use ion_wire::seq;
+
+const SLOTS: usize = SENT_PACKETS;
+const SPAN: u64 = SENT_PACKETS as u64;
+/// Of `bytes`: it has been reported on.
+const HEARD: u16 = 1 << 15;
+/// Of `bytes`: it belongs to the newest probe.
+const PROBE: u16 = 1 << 14;
+const BYTES: u16 = PROBE - 1;
+
+/// Why a feedback message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It reports on packets that were never sent.
+    NeverSent,
+    /// All that it reports on is forgotten, or was reported before.
+    Stale,
+}
+
+/// Packets sent to a viewer that feedback may still come for: when, and how long. Six
+/// bytes each, in a ring; for RFC 8888, which has no number of its own for all streams
+/// together, eight more.
+pub struct SentPackets {
+    /// When, microseconds modulo 2^32.
+    times: Box<[u32; SLOTS]>,
+    bytes: Box<[u16; SLOTS]>,
+    /// SSRC and sequence number, where feedback is by these.
+    streams: Option<Box<[(u32, u16); SLOTS]>>,
+    /// Next transport-wide number; those below it are sent.
+    next: u64,
+    /// All below this one have been heard of, or are forgotten.
+    unheard: u64,
+    probe: u8,
+    /// Marked ECT(1) as they were sent.
+    ecn: Ecn,
+    clock: RemoteClock,
+}
+
+/// The receiver's clock, in as many bits as its messages have, unwrapped.
+#[derive(Debug, Clone, Copy, Default)]
+struct RemoteClock {
+    last: Option<(u32, i64)>,
+}
+
+impl RemoteClock {
+    /// Ticks since some point, for a count of `bits` bits.
+    fn unwrap(&mut self, ticks: u32, bits: u32) -> i64 {
+        let (last, total) = self.last.unwrap_or((ticks, i64::from(ticks)));
+        let shift = 32 - bits;
+        let moved = (ticks.wrapping_sub(last) << shift).cast_signed() >> shift;
+        let now = total + i64::from(moved);
+        self.last = Some((ticks, now));
+        now
+    }
+}
+
+fn boxed<T: Copy>(value: T) -> Box<[T; SLOTS]> {
+    vec![value; SLOTS]
+        .into_boxed_slice()
+        .try_into()
+        .unwrap_or_else(|_| Box::new([value; SLOTS]))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 by intention")]
+fn low32(value: u64) -> u32 {
+    value as u32
+}
+
+fn slot(number: u64) -> usize {
+    (number % SPAN) as usize
+}
+
+impl SentPackets {
+    /// Nothing sent yet; the first number will be `next`. `by_stream` for feedback by RFC 8888;
+    /// `ecn` is what packets are sent with.
+    pub fn new(next: u64, by_stream: bool, ecn: Ecn) -> Self {
+        Self {
+            times: boxed(0),
+            bytes: boxed(HEARD),
+            streams: by_stream.then(|| boxed((0, 0))),
+            next,
+            unheard: next,
+            probe: 0,
+            ecn,
+            clock: RemoteClock::default(),
+        }
+    }
+
+    /// A packet goes out with the next transport-wide number: how many bytes, whether as part
+    /// of the newest probe.
+    pub fn sent(&mut self, now: Micros, bytes: usize, probe: bool, stream: (u32, u16)) {
+        let at = slot(self.next);
+        let bytes = u16::try_from(bytes).unwrap_or(BYTES).min(BYTES);
+        self.times[at] = low32(now.0);
+        self.bytes[at] = bytes | if probe { PROBE } else { 0 };
+        if let Some(streams) = &mut self.streams {
+            streams[at] = stream;
+        }
+        self.next += 1;
+        self.unheard = self.unheard.max(self.next.saturating_sub(SPAN));
+    }
+
+    /// Next transport-wide number.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// The probe that packets marked so belong to from now on.
+    pub fn set_probe(&mut self, probe: u8) {
+        self.probe = probe;
+        // Those of the one before count as its, whatever comes late.
+        for bytes in self.bytes.iter_mut() {
+            *bytes &= !PROBE;
+        }
+    }
+
+    /// When the oldest packet was sent that nothing has been heard of.
+    pub fn unheard_since(&self, now: Micros) -> Option<Micros> {
+        (self.unheard < self.next).then(|| self.time(slot(self.unheard), now))
+    }
+
+    /// Our time of a slot, which is not in the future.
+    fn time(&self, at: usize, now: Micros) -> Micros {
+        now - u64::from(low32(now.0).wrapping_sub(self.times[at]))
+    }
+
+    /// Reads a transport-wide feedback message into `out`, in the order of sending. What
+    /// does not fit is left out.
+    ///
+    /// # Errors
+    /// See [`Refused`]; then nothing is changed.
+    pub fn twcc(
+        &mut self,
+        now: Micros,
+        feedback: &Twcc<'_>,
+        out: &mut Vec<PacketReport>,
+    ) -> Result<(), Refused> {
+        let last = feedback
+            .base_sequence
+            .wrapping_add(feedback.status_count - 1);
+        // Whatever is reported was sent: its end is not beyond what was.
+        let newest = self.next.checked_sub(1).ok_or(Refused::NeverSent)?;
+        let end = seq::extend(last, newest);
+        let first = end
+            .checked_sub(u64::from(feedback.status_count - 1))
+            .ok_or(Refused::NeverSent)?;
+        if end > newest {
+            return Err(Refused::NeverSent);
+        }
+        if end + SPAN < self.next {
+            return Err(Refused::Stale);
+        }
+        let reference = self.clock.unwrap(feedback.reference_time, 24);
+        let reference_us = reference * REFERENCE_US.cast_signed();
+        let before = out.len();
+        for (number, (_, arrival)) in (first..).zip(feedback.arrivals_us()) {
+            let arrived = arrival.map(|us| reference_us + us);
+            self.report(now, number, arrived, self.ecn, out);
+        }
+        self.settle(end);
+        (out.len() > before).then_some(()).ok_or(Refused::Stale)
+    }
+
+    /// Reads a message of RFC 8888 into `out`, in the order of sending. Work is bounded by the
+    /// message and the ring: each stream costs one walk over what is unheard of.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn ccfb(
+        &mut self,
+        now: Micros,
+        feedback: &Ccfb<'_>,
+        arrivals: &mut [Option<ccfb::Arrival>; SENT_PACKETS],
+        out: &mut Vec<PacketReport>,
+    ) -> Result<(), Refused> {
+        let Some(streams) = &self.streams else {
+            return Err(Refused::NeverSent);
+        };
+        let low = self.next.saturating_sub(SPAN);
+        // As far as something is reported, what has not arrived is lost or late.
+        let (mut known, mut end) = (false, 0);
+        arrivals.fill(None);
+        let mut covered = [0_u64; SLOTS / 64];
+        for stream in feedback.streams().take(CCFB_STREAMS) {
+            for number in low..self.next {
+                let at = slot(number);
+                let (ssrc, sequence) = streams[at];
+                if ssrc != stream.ssrc {
+                    continue;
+                }
+                let Some(arrival) = stream.report(sequence) else {
+                    continue;
+                };
+                known = true;
+                end = end.max(number);
+                arrivals[at] = arrival;
+                covered[at / 64] |= 1 << (at % 64);
+            }
+        }
+        if !known {
+            return Err(Refused::NeverSent);
+        }
+        let ticks = self.clock.unwrap(feedback.report_time, 32);
+        // 16.16 seconds to microseconds.
+        let report_us = ticks * 15_625 / 1_024;
+        let before = out.len();
+        for number in low..=end {
+            let at = slot(number);
+            if covered[at / 64] & 1 << (at % 64) == 0 {
+                continue;
+            }
+            let (arrived, ecn) = match arrivals[at] {
+                // An arrival without a time says only that it is not lost.
+                Some(ccfb::Arrival { before: None, .. }) => continue,
+                Some(ccfb::Arrival { before, ecn }) => {
+                    let ticks = i64::from(before.unwrap_or_default());
+                    (Some(report_us - ticks * 15_625 / 16), ecn)
+                }
+                None => (None, self.ecn),
+            };
+            self.report(now, number, arrived, ecn, out);
+        }
+        self.settle(end);
+        (out.len() > before).then_some(()).ok_or(Refused::Stale)
+    }
+
+    fn report(
+        &mut self,
+        now: Micros,
+        number: u64,
+        arrived: Option<i64>,
+        ecn: Ecn,
+        out: &mut Vec<PacketReport>,
+    ) {
+        if number >= self.next || number + SPAN < self.next || out.len() == out.capacity() {
+            return;
+        }
+        let at = slot(number);
+        let bytes = self.bytes[at];
+        let sent = self.time(at, now);
+        if bytes & HEARD != 0 || now.since(sent) > SENT_TOO_OLD_US {
+            return;
+        }
+        self.bytes[at] |= HEARD;
+        out.push(PacketReport {
+            sent,
+            arrived,
+            bytes: bytes & BYTES,
+            ecn,
+            probe: (bytes & PROBE != 0).then_some(self.probe),
+        });
+    }
+
+    /// All up to `end` has been heard of.
+    fn settle(&mut self, end: u64) {
+        self.unheard = self.unheard.max(end + 1).min(self.next);
+    }
+}
