@@ -9,6 +9,7 @@
 //! Nothing here allocates after creation, and all that feedback can say is bounded by
 //! what was really sent: a report of a packet that was not is refused.
 
+mod compete;
 mod controller;
 mod delay;
 mod loss;

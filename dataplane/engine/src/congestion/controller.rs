@@ -1,4 +1,5 @@
-use super::delay::{DelayDetector, Signal};
+use super::compete::{Competition, Move};
+use super::delay::{DelayDetector, Signal, micros_f64};
 use super::loss::{LossMeter, Verdict};
 use super::meter::RateMeter;
 use super::probe::{Prober, Shown};
@@ -11,13 +12,13 @@ const RATE_US: u64 = 400_000;
 /// ... and over this where the path has just changed.
 const FAST_RATE_US: u64 = 80_000;
 /// Of what is delivered while there is a queue, what is sent when the queue is gone.
-const BACK_OFF: f64 = 0.90;
+const BACK_OFF: f64 = 0.93;
 /// A queue this long is drained at half the rate, microseconds.
 const DRAIN_US: f64 = 350_000.0;
 /// A reduction has this long, and a round trip, to show, microseconds.
 const SETTLE_US: u64 = 100_000;
-/// Reductions in a row that change nothing, until others are taken to fill the queue.
-const PATIENCE: u32 = 2;
+/// A queue shorter than this is not worth competing for, microseconds.
+const COMPETED_US: f64 = 60_000.0;
 /// What was delivered longer ago than this means nothing, microseconds.
 const STALE_US: u64 = 3_000_000;
 /// Growth near the known capacity, bits per second each second.
@@ -92,6 +93,7 @@ pub struct IonEstimator {
     first_cut: Micros,
     silenced: Micros,
     remb: Option<(f64, Micros)>,
+    competition: Competition,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "bitrates are below 2^53")]
@@ -135,6 +137,7 @@ impl IonEstimator {
             first_cut: Micros(0),
             silenced: Micros(0),
             remb: None,
+            competition: Competition::new(),
         }
     }
 
@@ -192,8 +195,10 @@ impl IonEstimator {
         if !settled && queue < 1.4 * self.cut_queue_us {
             return;
         }
-        if settled && self.cuts >= PATIENCE && queue > 0.7 * self.first_queue_us {
-            self.delay.compete();
+        let patience = self.competition.patience(now);
+        let stays = queue > (0.8 * self.first_queue_us).max(COMPETED_US);
+        if settled && self.cuts >= patience && stays {
+            self.competition.begin(now);
             if now.since(self.first_cut) < STALE_US {
                 self.resume = self.resume.map(|resume| resume.max(self.first_rate));
             }
@@ -244,7 +249,7 @@ impl IonEstimator {
     fn grow(&mut self, now: Micros) {
         let passed_us = now.since(self.grown).min(200_000);
         self.grown = now;
-        let passed = super::delay::micros_f64(passed_us.cast_signed()) / 1e6;
+        let passed = micros_f64(passed_us.cast_signed()) / 1e6;
         if !self.is_at_target() {
             return;
         }
@@ -302,8 +307,16 @@ impl Estimator for IonEstimator {
             self.prober.postpone(now);
             self.set(self.target * (1.0 - share));
         }
-        if judged && self.delay.signal() == Signal::Over {
-            self.back_off(now);
+        let lost = packets.iter().filter(|p| p.arrived.is_none()).count();
+        let queue = self.delay.queue_us();
+        let lost = (lost, packets.len());
+        let step = self.competition.step(now, queue, lost, self.rtt_us);
+        match step {
+            Move::None if judged && self.delay.signal() == Signal::Over => self.back_off(now),
+            Move::None => {}
+            Move::To(share) => self.set(self.target * share),
+            Move::By(bps) if self.is_at_target() => self.set(self.target + bps),
+            Move::By(_) => {}
         }
         if let Some(shown) = self.prober.judge(now, &self.delay) {
             self.shown(shown);
@@ -311,12 +324,8 @@ impl Estimator for IonEstimator {
         if self.delay.signal() == Signal::Empty {
             self.end_drain();
         }
-        let free = match self.delay.signal() {
-            Signal::Empty => true,
-            Signal::Some => self.delay.is_competing(),
-            Signal::Over => false,
-        };
-        if free && self.resume.is_none() && loss == Verdict::Fine {
+        let free = self.delay.signal() == Signal::Empty && self.resume.is_none();
+        if free && step == Move::None && loss == Verdict::Fine {
             self.grow(now);
         } else {
             self.grown = now;

@@ -25,13 +25,6 @@ const NOISE_MAX_US: f64 = 25_000.0;
 const SPREAD_MAX_US: f64 = 80_000.0;
 /// A queue that grows by this share of the time, twice in a row, is a sudden one.
 const STEEP: f64 = 0.25;
-/// Highest threshold, against flows that fill the queue, microseconds.
-const COMPETING_MAX_US: f64 = 450_000.0;
-/// The threshold falls back by this share each second.
-const COMPETING_DECAY: f64 = 0.03;
-/// The same while there is no queue: the others have left.
-const LEFT_DECAY: f64 = 0.6;
-
 /// What the delay says.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Signal {
@@ -107,9 +100,6 @@ pub(crate) struct DelayDetector {
     sudden_us: f64,
     noise_us: f64,
     spread_us: f64,
-    /// Least threshold while others fill the queue.
-    competing_us: f64,
-    judged: Micros,
     /// The newest packets waited clearly longer than those before, at that time.
     rising: bool,
     risen: Micros,
@@ -128,8 +118,6 @@ impl DelayDetector {
             sudden_us: 0.0,
             noise_us: 3_000.0,
             spread_us: 5_000.0,
-            competing_us: 0.0,
-            judged: Micros(0),
             rising: false,
             risen: Micros(0),
             signal: Signal::Empty,
@@ -174,14 +162,6 @@ impl DelayDetector {
             let moved = (self.queue_us - before.0).abs();
             self.noise_us += (moved - self.noise_us) * 0.05;
         }
-        let passed = micros_f64(now.since(self.judged).min(1_000_000).cast_signed());
-        self.judged = now;
-        let decay = if self.queue_us < THRESHOLD_US {
-            LEFT_DECAY
-        } else {
-            COMPETING_DECAY
-        };
-        self.competing_us *= 1.0 - decay * passed / 1e6;
         let threshold = self.threshold_us();
         let sudden = self.is_sudden(self.sudden_us - before.1, now);
         let shrinking = self.queue_us < 0.95 * before.0;
@@ -216,7 +196,7 @@ impl DelayDetector {
     /// The queue above which there is congestion, microseconds.
     pub(crate) fn threshold_us(&self) -> f64 {
         let noise = (NOISE_SHARE * self.noise_us).min(NOISE_MAX_US);
-        (THRESHOLD_US + noise).max(self.competing_us)
+        THRESHOLD_US + noise
     }
 
     /// How long a packet waits, microseconds.
@@ -237,19 +217,6 @@ impl DelayDetector {
 
     pub(crate) fn signal(&self) -> Signal {
         self.signal
-    }
-
-    /// The queue has stayed although less was sent: others fill it, and who gives way to them
-    /// gets nothing. Up to here it is no longer taken for congestion.
-    pub(crate) fn compete(&mut self) {
-        let above = 1.15 * self.queue_us;
-        self.competing_us = self.competing_us.max(above).min(COMPETING_MAX_US);
-        self.signal = Signal::Some;
-    }
-
-    /// Whether others fill the queue.
-    pub(crate) fn is_competing(&self) -> bool {
-        self.competing_us > THRESHOLD_US + NOISE_MAX_US
     }
 }
 
@@ -290,18 +257,5 @@ mod tests {
         let ramp = |at: u64| jitter(at) + i64::try_from(at - 500).unwrap() * 5_000;
         feed(&mut detector, 500, 20, ramp);
         assert_eq!(detector.signal(), Signal::Over);
-    }
-
-    #[test]
-    fn a_queue_that_stays_is_competed_with_until_it_goes() {
-        let mut detector = DelayDetector::new();
-        feed(&mut detector, 0, 100, |_| 0);
-        feed(&mut detector, 100, 50, |_| 200_000);
-        assert_eq!(detector.signal(), Signal::Over);
-        detector.compete();
-        feed(&mut detector, 150, 50, |_| 200_000);
-        assert_ne!(detector.signal(), Signal::Over);
-        feed(&mut detector, 200, 2_000, |_| 0);
-        assert!(!detector.is_competing());
     }
 }
