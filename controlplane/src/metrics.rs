@@ -342,7 +342,7 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     registry.register(name, help, metric.clone());
 }
 
-const EVENT_KINDS: [EventKind; 9] = [
+const EVENT_KINDS: [EventKind; 13] = [
     EventKind::EncodingStarted,
     EventKind::EncodingStalled,
     EventKind::EncodingResumed,
@@ -352,6 +352,10 @@ const EVENT_KINDS: [EventKind; 9] = [
     EventKind::WorkerTrouble,
     EventKind::SpeechStarted,
     EventKind::SpeechEnded,
+    EventKind::VideoStarved,
+    EventKind::VideoFed,
+    EventKind::LayerUnwatched,
+    EventKind::LayerWatched,
 ];
 
 fn event_label(kind: EventKind) -> KindLabel {
@@ -365,6 +369,10 @@ fn event_label(kind: EventKind) -> KindLabel {
         EventKind::WorkerTrouble => "worker_trouble",
         EventKind::SpeechStarted => "speech_started",
         EventKind::SpeechEnded => "speech_ended",
+        EventKind::VideoStarved => "video_starved",
+        EventKind::VideoFed => "video_fed",
+        EventKind::LayerUnwatched => "layer_unwatched",
+        EventKind::LayerWatched => "layer_watched",
     };
     KindLabel { kind }
 }

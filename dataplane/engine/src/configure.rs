@@ -1,3 +1,4 @@
+use crate::bandwidth::Bandwidth;
 use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
@@ -188,6 +189,12 @@ impl Engine {
         let headers_change = transport.config.extensions != config.extensions
             || transport.config.flags != config.flags;
         transport.configure(config);
+        if headers_change && transport.bandwidth.is_some() {
+            // Another way of feedback: what is known of the network is learned anew.
+            let next = transport.state.transport_cc_next;
+            let bandwidth = Bandwidth::new(self.config.estimator, &transport.config, next);
+            transport.bandwidth = Some(Box::new(bandwidth));
+        }
         match tables.secrets(row).map(|cell| cell.read()) {
             Some(Ok(secrets)) => transport.rekey(&secrets),
             _ => {
@@ -428,9 +435,15 @@ impl Engine {
         };
         let encodings = track.config.encodings;
         let tables = self.tables.tables().clone();
+        let make = self.config.estimator;
         let Some(transport) = self.transport(config.transport) else {
             return;
         };
+        if !audio && transport.bandwidth.is_none() {
+            let next = transport.state.transport_cc_next;
+            let bandwidth = Bandwidth::new(make, &transport.config, next);
+            transport.bandwidth = Some(Box::new(bandwidth));
+        }
         let media = Sent {
             subscription: row,
             rtx: false,
@@ -445,6 +458,8 @@ impl Engine {
         let rtx_used = transport.claim(config.rtx_ssrc, rtx);
         let state = tables.state::<SubscriptionRow>(row).map(|cell| cell.read());
         let state = state.and_then(Result::ok).unwrap_or_default();
+        let tracks = self.children.subscriptions_of_transport[config.transport.row as usize].len();
+        self.scratch.claims.reserve(tracks);
         if let Some(counters) = tables.counters::<SubscriptionRow>(row) {
             counters.renew(link.generation);
         }

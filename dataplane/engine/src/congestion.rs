@@ -42,7 +42,7 @@ pub struct PacketReport {
 }
 
 /// Says which bitrate a viewer's network carries.
-pub trait Estimator {
+pub trait Estimator: Send {
     /// Feedback came: what it newly says of packets, in the order they were sent.
     /// `rtt_us` is the time from sending the last of them until now.
     fn on_feedback(&mut self, now: Micros, packets: &[PacketReport]);
@@ -58,6 +58,12 @@ pub trait Estimator {
 
     /// Bits per second of UDP payload to send at most.
     fn target_bps(&self) -> u64;
+
+    /// Bits per second to choose layers for: what the target will be when a queue that is being
+    /// drained is gone.
+    fn sustained_bps(&self) -> u64 {
+        self.target_bps()
+    }
 
     /// A probe to send now, if one is due. `wanted_bps` is what would be sent if the
     /// network carried it: nobody probes for more.

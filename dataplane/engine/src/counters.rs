@@ -27,7 +27,8 @@ macro_rules! renew {
 
 renew!(TransportCounters:
     packets_received, bytes_received, packets_sent, bytes_sent, rtcp_received, rtcp_sent,
-    dropped, transport_cc_sent, rtt_us, estimate_bps, last_received_us,
+    dropped, transport_cc_sent, rtt_us, estimate_bps, last_received_us, pacer_packets,
+    probe_bytes, congestion_marks,
 );
 renew!(EncodingCounters:
     packets_received, bytes_received, packets_lost, jitter_us, frames_received,

@@ -1,7 +1,10 @@
+use crate::allocate::Claim;
+use crate::bandwidth::MakeEstimator;
 use crate::batch::Workbench;
 use crate::children::Children;
+use crate::congestion::{IonEstimator, PacketReport};
 use crate::encoding::Encoding;
-use crate::limits::{NACK_BATCH, TWCC_REPORTED};
+use crate::limits::{NACK_BATCH, SENT_PACKETS, TWCC_REPORTED};
 use crate::output::Output;
 use crate::peer::PeerMessage;
 use crate::pool::Pool;
@@ -14,6 +17,7 @@ use ion_tables::{
     Subscription as SubscriptionRow, SubscriptionCounters, TrackConfig, Transport as TransportRow,
     TransportCounters, WorkerTables,
 };
+use ion_wire::rtcp::ccfb;
 use ion_wire::{PacketKind, classify};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -29,6 +33,8 @@ pub struct EngineConfig {
     pub history_us: u64,
     /// Whether [`Engine::changed_transport`] is asked after each configuration.
     pub watch_transports: bool,
+    /// Makes the estimator of a viewer's network.
+    pub estimator: MakeEstimator,
 }
 
 impl Default for EngineConfig {
@@ -38,6 +44,7 @@ impl Default for EngineConfig {
             ntp_zero: 0,
             history_us: 1_000_000,
             watch_transports: false,
+            estimator: |bounds| Box::new(IonEstimator::new(bounds)),
         }
     }
 }
@@ -125,6 +132,11 @@ pub(crate) struct Scratch {
     pub(crate) rtcp: [u8; crate::limits::PACKET_BYTES],
     pub(crate) arrivals: [Option<u64>; TWCC_REPORTED],
     pub(crate) missing: [u64; NACK_BATCH],
+    /// What a viewer's feedback says, and of RFC 8888 before it is in order.
+    pub(crate) reports: Vec<PacketReport>,
+    pub(crate) reported: [Option<ccfb::Arrival>; SENT_PACKETS],
+    /// What a viewer's tracks ask for.
+    pub(crate) claims: Vec<Claim>,
 }
 
 fn none<T>(len: u32) -> Vec<Option<T>> {
@@ -163,6 +175,9 @@ impl Engine {
                 rtcp: [0; crate::limits::PACKET_BYTES],
                 arrivals: [None; TWCC_REPORTED],
                 missing: [0; NACK_BATCH],
+                reports: Vec::with_capacity(SENT_PACKETS),
+                reported: [None; SENT_PACKETS],
+                claims: Vec::new(),
             }),
             tables,
             config,
@@ -299,6 +314,8 @@ impl Engine {
                     TimerKind::Keyframe => self.request_keyframe(now, row, out),
                     TimerKind::KeyframeWait => self.wait_for_keyframe(now, row, out),
                     TimerKind::Upkeep => self.upkeep(now, row),
+                    TimerKind::Bandwidth => self.tend_bandwidth(now, row),
+                    TimerKind::Pacer => self.pace(now, row, out),
                     TimerKind::TornRows => self.read_torn(now),
                 }
             }

@@ -1,17 +1,19 @@
+use crate::bandwidth::Bandwidth;
 use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::history::History;
 use crate::ingress::srtp_drop;
 use crate::layers::Layer;
-use crate::limits::{MAX_DATAGRAM, PADDING_MAX};
+use crate::limits::{BANDWIDTH_US, MAX_DATAGRAM, PADDING_MAX, TICK_US};
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::padding::Paddings;
 use crate::peer::PeerMessage;
 use crate::redundancy::Earlier;
 use crate::rewrite::{Descriptor, renumber};
-use crate::subscription::{Numbers, Subscriber, Verdict};
+use crate::subscription::{Numbers, Source, Subscriber, Verdict};
 use crate::time::Micros;
+use crate::timers::TimerKind;
 use crate::transport::Transport;
 use ion_tables::{
     DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
@@ -59,7 +61,7 @@ impl<'a> Header<'a> {
 }
 
 /// The P bit in the first byte of an RTP header (RFC 3550, 5.1).
-const PADDING_BIT: u8 = 0x20;
+pub(crate) const PADDING_BIT: u8 = 0x20;
 
 /// What was sent to one subscriber in one go.
 #[derive(Debug, Clone, Copy, Default)]
@@ -105,27 +107,34 @@ impl Engine {
         } else {
             0
         };
-        let history = batch.history(&self.encodings);
+        let history = (blocks > 0).then(|| batch.history(&self.encodings));
         let first = !subscriber.has_sent();
         let waited = subscriber.waiting.is_some();
+        let bandwidth = transport.bandwidth.as_deref();
+        let paced = !subscriber.audio
+            && (bandwidth.is_some_and(Bandwidth::is_limited) || subscriber.behind.is_some());
+        let tended = bandwidth.is_some();
         let mut sending = Sending {
             tables: &self.tables,
             subscriber,
             transport,
             now,
-            earlier: history
-                .filter(|_| blocks > 0)
-                .map(|history| (history, blocks)),
+            earlier: history.flatten().map(|history| (history, blocks)),
             tally: Tally::default(),
             switched: false,
         };
-        sending.run(&batch.packets, &batch.paddings, out);
+        if paced {
+            sending.run::<true, O>(&batch.packets, &batch.paddings, out);
+        } else {
+            sending.run::<false, O>(&batch.packets, &batch.paddings, out);
+        }
         let Sending {
             tally, switched, ..
         } = sending;
         transport.budget.earn(tally.bytes);
         let (transport, link) = (subscriber.transport, subscriber.link);
         let source = subscriber.source;
+        let behind = subscriber.behind.is_some();
         let wants = subscriber
             .target
             .filter(|_| subscriber.waiting.is_some() && !waited);
@@ -143,6 +152,13 @@ impl Engine {
         }
         self.count_sent(transport, tally.packets, tally.bytes);
         self.count_layers(row);
+        if tended && tally.packets > 0 {
+            let at = now + BANDWIDTH_US;
+            self.timers.arm(TimerKind::Bandwidth, transport, at);
+        }
+        if behind {
+            self.timers.arm(TimerKind::Pacer, transport, now + TICK_US);
+        }
         if let Some(target) = wants {
             self.want_keyframe(now, target);
         }
@@ -154,7 +170,7 @@ impl Engine {
     }
 
     /// Brings the layers in use and wanted up to date, of a subscription that is sent pictures.
-    fn count_layers(&self, row: u32) {
+    pub(crate) fn count_layers(&self, row: u32) {
         let subscriber = self.subscriptions[row as usize].as_deref();
         let (Some(subscriber), Some(counters)) = (
             subscriber.filter(|subscriber| !subscriber.audio),
@@ -204,7 +220,8 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    fn run<O: Output<Message = PeerMessage>>(
+    /// Sends packets; with `PACED`, what exceeds the pace of a limited viewer is left to the pacer.
+    fn run<const PACED: bool, O: Output<Message = PeerMessage>>(
         &mut self,
         packets: &[Arc<Packet>],
         paddings: &Paddings,
@@ -216,6 +233,9 @@ impl Sending<'_> {
             return;
         }
         for (at, packet) in packets.iter().enumerate() {
+            if PACED && self.is_left(packet) {
+                continue;
+            }
             let numbers = match self.subscriber.admit(packet, self.now) {
                 Verdict::Send(numbers) => numbers,
                 Verdict::Switch(numbers) => {
@@ -233,12 +253,40 @@ impl Sending<'_> {
                 self.store();
                 out.transmit();
             }
-            if let Err(reason) = self.send(packet, numbers, paddings.at(at), out) {
-                self.tables.counters().drop_packets(reason, 1);
-                self.tally.withheld += 1;
+            match self.send(packet, numbers, paddings.at(at), out) {
+                Ok(bytes) if PACED => self.charge(bytes),
+                Ok(_) => {}
+                Err(reason) => {
+                    self.tables.counters().drop_packets(reason, 1);
+                    self.tally.withheld += 1;
+                }
             }
         }
         self.store();
+    }
+
+    /// Whether the pacer sends this packet in its turn: the viewer is behind, or falls behind with it.
+    fn is_left(&mut self, packet: &Packet) -> bool {
+        if self.subscriber.source != Some(Source::of(packet)) {
+            return false;
+        }
+        if let Some(from) = self.subscriber.behind {
+            return packet.position >= from;
+        }
+        let closed = self.transport.bandwidth.as_deref_mut().is_some_and(|b| {
+            let target = b.estimator.target_bps();
+            !b.pacer.is_open(self.now, target)
+        });
+        if closed {
+            self.subscriber.behind = Some(packet.position);
+        }
+        closed
+    }
+
+    fn charge(&mut self, bytes: usize) {
+        if let Some(bandwidth) = self.transport.bandwidth.as_deref_mut() {
+            bandwidth.pacer.charge(bytes);
+        }
     }
 
     fn store(&mut self) {
@@ -254,7 +302,7 @@ impl Sending<'_> {
         numbers: Numbers,
         padding: usize,
         out: &mut O,
-    ) -> Result<(), DropReason> {
+    ) -> Result<usize, DropReason> {
         let payload_len = payload_for(packet, &numbers).len();
         let earlier = self.earlier.map_or(Earlier::default(), |(history, count)| {
             Earlier::of(packet, history, count)
@@ -278,7 +326,7 @@ impl Sending<'_> {
         self.tally.payload += payload_len as u64;
         self.tally.blanks += u64::from(numbers.manner.blank);
         self.tally.bytes += sent as u64;
-        Ok(())
+        Ok(sent)
     }
 }
 
@@ -338,7 +386,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         .batch()
         .space(MAX_DATAGRAM)
         .ok_or(DropReason::TransmitFull)?;
-    let header_len = write_header(transport, &header, packet, now, space)?;
+    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
     let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
     let natural = header_len + payload.len() + keys.sealer.profile().rtp_overhead();
     if natural > limit {
@@ -370,6 +418,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
     };
     let len = len.map_err(srtp_drop)?;
     out.batch().commit(&path, len);
+    transport.note_sent(now, len, ssrc, low16(numbers.index), numbered);
     Ok(len)
 }
 
@@ -391,7 +440,7 @@ fn send_red<O: Output<Message = PeerMessage>>(
     let path = path.ok_or(DropReason::SendFailed)?;
     let space = out.batch().space(MAX_DATAGRAM);
     let space = space.ok_or(DropReason::TransmitFull)?;
-    let header_len = write_header(transport, &header, packet, now, space)?;
+    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
     let sealer = &mut transport
         .keys
         .as_mut()
@@ -405,17 +454,19 @@ fn send_red<O: Output<Message = PeerMessage>>(
         .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
         .map_err(srtp_drop)?;
     out.batch().commit(&path, len);
+    transport.note_sent(now, len, ssrc, low16(index), numbered);
     Ok(len)
 }
 
-/// Writes an RTP header with the viewer's extensions. Returns its length.
+/// Writes an RTP header with the viewer's extensions. Returns its length, and whether it took a
+/// transport-wide number.
 pub(crate) fn write_header(
     transport: &mut Transport,
     header: &Header<'_>,
     packet: &Packet,
     now: Micros,
     space: &mut [u8],
-) -> Result<usize, DropReason> {
+) -> Result<(usize, bool), DropReason> {
     let map = transport.config.extensions;
     let mid = map
         .id(ExtensionKind::Mid)
@@ -470,7 +521,7 @@ pub(crate) fn write_header(
     if number.is_some() {
         transport.state.transport_cc_next = transport.state.transport_cc_next.wrapping_add(1);
     }
-    Ok(len)
+    Ok((len, number.is_some()))
 }
 
 #[expect(

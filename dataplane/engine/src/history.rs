@@ -38,6 +38,16 @@ impl History {
         self.low == self.next
     }
 
+    /// No packet lies below this position ...
+    pub(crate) fn low(&self) -> u64 {
+        self.low
+    }
+
+    /// ... nor at this one or above.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The packet at a position, if it is still here.
     pub(crate) fn get(&self, position: u64) -> Option<&Arc<Packet>> {
         if position < self.low || position >= self.next {

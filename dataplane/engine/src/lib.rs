@@ -20,6 +20,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod allocate;
+mod bandwidth;
 mod batch;
 mod children;
 /// Wallclocks of publishers, and how RTP timestamps relate to ours.
@@ -44,6 +46,7 @@ pub mod limits;
 mod nack;
 /// Where the engine's results go: transmit memory and other workers.
 pub mod output;
+mod pacer;
 /// One packet of packet memory.
 pub mod packet;
 mod padding;
@@ -72,6 +75,7 @@ mod twcc;
 mod upkeep;
 mod window;
 
+pub use bandwidth::MakeEstimator;
 pub use engine::{Engine, EngineConfig};
 pub use layers::{Layer, Target};
 pub use output::Output;

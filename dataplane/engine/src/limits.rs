@@ -150,6 +150,25 @@ pub const CCFB_STREAMS: usize = 64;
 /// Feedback messages of one viewer that are looked at in [`VIEWER_PERIOD_US`].
 pub const VIEWER_FEEDBACKS: u32 = 32;
 
+/// A viewer's estimate is looked after this often while packets are sent, microseconds.
+pub const BANDWIDTH_US: u64 = 100_000;
+/// Bits per second of a layer are measured over this long, microseconds.
+pub const LAYER_RATE_US: u64 = 500_000;
+/// Video is paused when not even its lowest layer has fitted for this long, microseconds.
+pub const VIDEO_SHORT_US: u64 = 1_000_000;
+/// A layer counts as unwatched after this long, microseconds.
+pub const LAYERS_UNWATCHED_US: u64 = 3_000_000;
+/// Packets of the history that one probe sends again; then padding.
+pub const PROBE_REPEATS: u64 = 48;
+/// Bytes of one packet of padding: as many as RTP's count can say.
+pub const PROBE_PADDING: usize = 255;
+/// What a limited viewer is sent in a moment, of its target, as a fraction.
+pub const PACE: (u64, u64) = (3, 2);
+/// Least burst, bytes: two packets.
+pub const PACE_BURST_BYTES: i64 = 2_500;
+/// What waits goes out within this, whatever the target, microseconds.
+pub const PACE_DRAIN_US: u64 = 500_000;
+
 /// Feedback messages sent in one go.
 pub const TWCC_MESSAGES: usize = 8;
 /// A publisher that adapts by REMB only is told so many times, as a fraction, what it

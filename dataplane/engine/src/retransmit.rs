@@ -1,15 +1,18 @@
 use crate::engine::Engine;
-use crate::fanout::{Header, has_room, low16, payload_for, seal_media, send_media, write_header};
+use crate::fanout::{
+    Header, PADDING_BIT, has_room, low16, payload_for, seal_media, send_media, write_header,
+};
 use crate::ingress::srtp_drop;
-use crate::limits::MAX_DATAGRAM;
+use crate::limits::{MAX_DATAGRAM, PROBE_PADDING};
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
 use crate::rewrite::{Descriptor, renumber};
-use crate::subscription::{Numbers, Subscriber};
+use crate::subscription::{Numbers, Source, Subscriber};
 use crate::time::Micros;
 use crate::transport::Transport;
 use ion_tables::{DropReason, Subscription as SubscriptionRow};
+use ion_wire::rtp::HeaderFields;
 use ion_wire::seq;
 use std::sync::Arc;
 
@@ -201,7 +204,7 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
         .batch()
         .space(MAX_DATAGRAM)
         .ok_or(DropReason::TransmitFull)?;
-    let header_len = write_header(transport, &header, packet, now, space)?;
+    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
     let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
     let plain_len = header_len + 2 + payload.len();
     if plain_len + keys.sealer.profile().rtp_overhead() > limit {
@@ -225,5 +228,114 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
         .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
         .map_err(srtp_drop)?;
     out.batch().commit(&path, len);
+    transport.note_sent(now, len, ssrc, low16(index), numbered);
+    Ok(len)
+}
+
+impl Engine {
+    /// Sends something that a viewer can do without, on a subscription's stream of retransmissions,
+    /// to probe its network: the packet that was sent so many before the last, or with none
+    /// padding alone. Returns its length, or `None` if nothing was sent.
+    pub(crate) fn send_padding<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        again: Option<u64>,
+        out: &mut O,
+    ) -> Option<u64> {
+        let subscriber = self.subscriptions[row as usize].as_deref_mut()?;
+        let transport = self
+            .transports
+            .get_mut(subscriber.transport as usize)
+            .and_then(|slot| slot.as_deref_mut())
+            .filter(|transport| transport.link == subscriber.config.transport)?;
+        let epoch = subscriber.last_epoch().copied()?;
+        let encodings = &self.encodings;
+        let history = |source: Source| {
+            encodings[source.encoding.row as usize]
+                .as_deref()
+                .filter(|encoding| encoding.link == source.encoding)
+                .and_then(|encoding| encoding.feed.as_deref())
+                .map(|feed| &feed.history)
+        };
+        let index = again.and_then(|back| subscriber.next_index().checked_sub(back + 1));
+        let found = index
+            .filter(|&index| subscriber.was_sent(index))
+            .and_then(|index| {
+                let (source, position) = subscriber.origin_of(index)?;
+                let packet = history(source)?.get(position)?;
+                let numbers = subscriber.numbers_again(packet, index)?;
+                (packet.ssrc == source.ssrc).then(|| (packet.clone(), numbers))
+            });
+        if !has_room(out) {
+            out.transmit();
+        }
+        let tables = &self.tables;
+        let sent = if let Some((packet, numbers)) = found {
+            send_rtx(tables, transport, subscriber, &packet, numbers, now, out)
+        } else {
+            // Any packet will do for the header.
+            let history = history(epoch.source)?;
+            let packet = history.get(history.next().checked_sub(1)?)?.clone();
+            let timestamp = packet.timestamp.wrapping_add(epoch.timestamp_offset);
+            send_empty(tables, transport, subscriber, &packet, timestamp, now, out)
+        };
+        let (transport, sent) = (subscriber.transport, sent.ok()? as u64);
+        self.count_sent(transport, 1, sent);
+        Some(sent)
+    }
+}
+
+/// Sends a packet of padding alone on the stream of retransmissions.
+fn send_empty<O: Output<Message = PeerMessage>>(
+    tables: &ion_tables::WorkerTables,
+    transport: &mut Transport,
+    subscriber: &mut Subscriber,
+    packet: &Packet,
+    timestamp: u32,
+    now: Micros,
+    out: &mut O,
+) -> Result<usize, DropReason> {
+    let config = &subscriber.config;
+    let (index, ssrc) = (subscriber.rtx_next, subscriber.rtx_ssrc);
+    let header = Header {
+        fields: HeaderFields {
+            marker: false,
+            payload_type: config.rtx_payload_type,
+            sequence: low16(index),
+            timestamp,
+            ssrc,
+        },
+        mid: config.mid.as_bytes_of(),
+        momentary: true,
+        playout: None,
+        dependency: None,
+    };
+    let path = transport.path.ok_or(DropReason::SendFailed)?;
+    let space = out
+        .batch()
+        .space(MAX_DATAGRAM)
+        .ok_or(DropReason::TransmitFull)?;
+    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
+    let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
+    let plain_len = header_len + PROBE_PADDING;
+    let body = space
+        .get_mut(header_len..plain_len)
+        .ok_or(DropReason::TooLarge)?;
+    body.fill(0);
+    // The last byte says how much there is (RFC 3550, 5.1).
+    if let (Some(last), Ok(count)) = (body.last_mut(), u8::try_from(PROBE_PADDING)) {
+        *last = count;
+    }
+    space[0] |= PADDING_BIT;
+    subscriber.rtx_next = index + 1;
+    let row = subscriber.link.row;
+    tables.store::<SubscriptionRow>(row, subscriber.snapshot());
+    let len = keys
+        .sealer
+        .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
+        .map_err(srtp_drop)?;
+    out.batch().commit(&path, len);
+    transport.note_sent(now, len, ssrc, low16(index), numbered);
     Ok(len)
 }

@@ -1,3 +1,4 @@
+use crate::bandwidth::PacketFeedback;
 use crate::engine::Engine;
 use crate::ingress::srtp_drop;
 use crate::limits::SENDER_REPORT_MIN_US;
@@ -92,10 +93,12 @@ impl Engine {
                 Packet::Psfb(Psfb::Fir(fir)) => fir.entries().for_each(|entry| {
                     self.keyframe_asked(now, row, entry.ssrc, Some(entry.sequence));
                 }),
-                Packet::Psfb(Psfb::Remb(remb)) => {
-                    if let Some(counters) = self.transport_counters(row) {
-                        counters.estimate_bps.set(remb.bitrate_bps);
-                    }
+                Packet::Psfb(Psfb::Remb(remb)) => self.take_remb(now, row, remb.bitrate_bps),
+                Packet::Rtpfb(Rtpfb::Twcc(twcc)) => {
+                    self.take_feedback(now, row, PacketFeedback::Twcc(twcc));
+                }
+                Packet::Rtpfb(Rtpfb::Ccfb(ccfb)) => {
+                    self.take_feedback(now, row, PacketFeedback::Ccfb(ccfb));
                 }
                 _ => {}
             }

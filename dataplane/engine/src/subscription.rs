@@ -1,3 +1,4 @@
+use crate::allocate::{Claim, Patience};
 use crate::layers::{Layer, Target};
 use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
@@ -8,7 +9,7 @@ use crate::runs::Runs;
 use crate::selection::Selection;
 use crate::time::Micros;
 use crate::window::{Seen, Window};
-use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState};
+use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState, TrackConfig};
 use ion_wire::codec::vp8;
 use ion_wire::ext::PlayoutDelay;
 
@@ -36,10 +37,17 @@ pub(crate) struct Subscriber {
     pub(crate) transport: u32,
     /// The row of the track and its life.
     pub(crate) track: RowLink,
-    /// What its congestion controller wishes.
+    /// What the viewer's network carries.
     wish: Target,
     /// The encoding it should get.
     pub(crate) target: Option<RowLink>,
+    /// Not even the lowest is carried: nothing is sent.
+    pub(crate) starved: bool,
+    /// Since when not even the lowest fits.
+    pub(crate) short_since: Option<Micros>,
+    patience: Patience,
+    /// The pacer sends what is at this position of the source and beyond.
+    pub(crate) behind: Option<u64>,
     /// Since when it waits for a keyframe of the target.
     pub(crate) waiting: Option<Micros>,
     pub(crate) wait_told: bool,
@@ -118,6 +126,10 @@ impl Subscriber {
             track: config.track,
             wish: Target::TOP,
             target: None,
+            starved: false,
+            short_since: None,
+            patience: Patience::new(),
+            behind: None,
             waiting: None,
             wait_told: false,
             source: None,
@@ -232,6 +244,7 @@ impl Subscriber {
     }
 
     fn begin(&mut self, epoch: Epoch) {
+        self.behind = None;
         self.epochs.rotate_left(1);
         self.epochs[EPOCHS - 1] = Some(epoch);
         self.source = Some(epoch.source);
@@ -242,6 +255,11 @@ impl Subscriber {
         self.epochs[EPOCHS - 1]
             .as_ref()
             .filter(|_| self.source.is_some())
+    }
+
+    /// The epoch that packets were last sent in.
+    pub(crate) fn last_epoch(&self) -> Option<&Epoch> {
+        self.epochs[EPOCHS - 1].as_ref()
     }
 
     /// The epoch that an index was sent in.
@@ -263,8 +281,74 @@ impl Subscriber {
         self.state.sender_packets != 0
     }
 
+    /// Whether nothing is to be sent: the control plane paused it, or the network carries nothing.
     pub(crate) fn is_paused(&self) -> bool {
+        self.is_switched_off() || self.starved
+    }
+
+    /// Whether the control plane paused it.
+    pub(crate) fn is_switched_off(&self) -> bool {
         self.config.flags & SubscriptionConfig::PAUSED != 0
+    }
+
+    /// What it asks of the viewer's network, with what its layers take, bits per second.
+    pub(crate) fn claim(&self, now: Micros, rates: [u64; TrackConfig::MAX_ENCODINGS]) -> Claim {
+        let top = usize::from(self.config.max_layer).min(rates.len() - 1);
+        Claim {
+            row: self.link.row,
+            priority: self.config.priority,
+            rates,
+            top,
+            current: (!self.starved).then(|| usize::from(self.wish.encoding).min(top)),
+            may_rise: self.patience.may_rise(now),
+            given: None,
+        }
+    }
+
+    /// The network carries nothing of it.
+    pub(crate) fn starve(&mut self, now: Micros) {
+        self.starved = true;
+        self.waiting = None;
+        self.patience.fell(now);
+        self.stop();
+    }
+
+    /// The network carries a layer. Returns whether it carried nothing before, and whether the
+    /// layer is another one.
+    pub(crate) fn allow(&mut self, now: Micros, layer: usize) -> (bool, bool) {
+        let top = usize::from(self.config.max_layer).min(TrackConfig::MAX_ENCODINGS - 1);
+        let before = usize::from(self.wish.encoding).min(top);
+        let fed = std::mem::replace(&mut self.starved, false);
+        match layer.cmp(&before) {
+            std::cmp::Ordering::Less => self.patience.fell(now),
+            std::cmp::Ordering::Greater => self.patience.rose(now),
+            std::cmp::Ordering::Equal => {}
+        }
+        // All that may be sent is all that may ever come.
+        let encoding = u8::try_from(layer).ok().filter(|_| layer < top);
+        self.set_wish(Target {
+            encoding: encoding.unwrap_or(u8::MAX),
+            layer: Layer::TOP,
+        });
+        (fed, layer != before)
+    }
+
+    /// Whether it is sent an encoding, or would be if packets of it came.
+    pub(crate) fn would_take(
+        &self,
+        link: RowLink,
+        layer: usize,
+        links: &[RowLink; TrackConfig::MAX_ENCODINGS],
+    ) -> bool {
+        if self.is_switched_off() {
+            return false;
+        }
+        let sent = self.source.is_some_and(|source| source.encoding == link);
+        let target = self
+            .target
+            .and_then(|target| links.iter().position(|&l| l == target));
+        let allowed = usize::from(self.max_encoding());
+        sent || self.target == Some(link) || (layer <= allowed && target.is_none_or(|t| layer > t))
     }
 
     /// Whether retransmissions go out on an SSRC of their own.
@@ -287,6 +371,7 @@ impl Subscriber {
     /// Nothing more is sent until [`admit`](Self::admit) starts a source anew.
     pub(crate) fn stop(&mut self) {
         self.source = None;
+        self.behind = None;
     }
 
     /// Whether what is forwarded is the target and has the layer that is wanted, or there is no target.

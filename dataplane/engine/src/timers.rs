@@ -16,18 +16,24 @@ pub(crate) enum TimerKind {
     KeyframeWait,
     /// Upkeep of an encoding.
     Upkeep,
+    /// Estimate and layers of a viewer's transport.
+    Bandwidth,
+    /// What a viewer's transport is behind with.
+    Pacer,
     /// Rows that were torn when they were read; there is one, of row 0.
     TornRows,
 }
 
 impl TimerKind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Report,
         Self::Feedback,
         Self::Nack,
         Self::Keyframe,
         Self::KeyframeWait,
         Self::Upkeep,
+        Self::Bandwidth,
+        Self::Pacer,
         Self::TornRows,
     ];
 }

@@ -1,7 +1,8 @@
+use crate::bandwidth::Bandwidth;
 use crate::clock::PublisherClock;
 use crate::limits::{
     MAX_DATAGRAM, RTCP_SENDERS, RTX_CREDIT_MAX, RTX_CREDIT_PERIOD, SSRCS_SENT,
-    STREAMS_PER_TRANSPORT, VIEWER_KEYFRAMES, VIEWER_NACKS, VIEWER_PERIOD_US,
+    STREAMS_PER_TRANSPORT, VIEWER_FEEDBACKS, VIEWER_KEYFRAMES, VIEWER_NACKS, VIEWER_PERIOD_US,
 };
 use crate::time::Micros;
 use crate::transmit::Path;
@@ -119,6 +120,7 @@ pub(crate) struct Budget {
     period: u64,
     nacks: u32,
     keyframes: u32,
+    feedbacks: u32,
     /// Bytes of retransmission left.
     rtx_bytes: u64,
 }
@@ -129,6 +131,7 @@ impl Budget {
             period: 0,
             nacks: VIEWER_NACKS,
             keyframes: VIEWER_KEYFRAMES,
+            feedbacks: VIEWER_FEEDBACKS,
             rtx_bytes: RTX_CREDIT_MAX / 4,
         }
     }
@@ -140,6 +143,7 @@ impl Budget {
             self.period = period;
             self.nacks = VIEWER_NACKS;
             self.keyframes = VIEWER_KEYFRAMES;
+            self.feedbacks = VIEWER_FEEDBACKS;
             self.rtx_bytes =
                 (self.rtx_bytes + passed.min(100) * RTX_CREDIT_PERIOD).min(RTX_CREDIT_MAX);
         }
@@ -161,6 +165,13 @@ impl Budget {
         self.renew(now);
         let ok = self.keyframes > 0;
         self.keyframes -= u32::from(ok);
+        ok
+    }
+
+    pub(crate) fn take_feedback(&mut self, now: Micros) -> bool {
+        self.renew(now);
+        let ok = self.feedbacks > 0;
+        self.feedbacks -= u32::from(ok);
         ok
     }
 
@@ -189,6 +200,8 @@ pub(crate) struct Transport {
     /// whoever gets the SSRC next goes on from there.
     ledger: HashMap<u32, u64>,
     pub(crate) budget: Budget,
+    /// Of a viewer of video.
+    pub(crate) bandwidth: Option<Box<Bandwidth>>,
     /// Bytes received since the last report, for REMB.
     pub(crate) bytes_since_report: u64,
     pub(crate) last_feedback: Micros,
@@ -218,6 +231,7 @@ impl Transport {
             sent: HashMap::new(),
             ledger: HashMap::new(),
             budget: Budget::new(),
+            bandwidth: None,
             bytes_since_report: 0,
             last_feedback: Micros(0),
             state,

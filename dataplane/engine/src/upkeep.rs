@@ -77,6 +77,11 @@ impl Engine {
         }
         let allowed = usize::from(subscriber.max_encoding()).min(layers.links.len() - 1);
         let best = (0..=allowed).rev().find(|&layer| layers.live[layer]);
+        // Better too much than nothing, where nothing less is live.
+        let best = best.or_else(|| {
+            let top = usize::from(subscriber.config.max_layer).min(layers.links.len() - 1);
+            (0..=top).find(|&layer| layers.live[layer])
+        });
         if let Some(best) = best {
             subscriber.target = Some(layers.links[best]);
         }
@@ -202,6 +207,7 @@ impl Engine {
     pub(crate) fn upkeep(&mut self, now: Micros, row: u32) {
         let horizon = now - self.config.history_us;
         self.end_silent_layers(now, row);
+        self.watch_layer(now, row);
         let Some(encoding) = self
             .encodings
             .get_mut(row as usize)

@@ -47,6 +47,8 @@ pub enum DropReason {
     Truncated,
     /// A payload or dependency descriptor that contradicts itself or what came before it.
     MalformedDescriptor,
+    /// Feedback on packets that were never sent, or of a kind that was not negotiated.
+    FeedbackRefused,
 }
 
 impl DropReason {
@@ -55,7 +57,7 @@ impl DropReason {
     pub const SLOTS: usize = 32;
 
     /// Every reason, in counter order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NotMedia,
         Self::UnknownAddress,
         Self::MalformedRtp,
@@ -78,6 +80,7 @@ impl DropReason {
         Self::IndexExhausted,
         Self::Truncated,
         Self::MalformedDescriptor,
+        Self::FeedbackRefused,
     ];
 
     /// Stable name, as metrics carry it.
@@ -105,6 +108,7 @@ impl DropReason {
             Self::IndexExhausted => "index_exhausted",
             Self::Truncated => "truncated",
             Self::MalformedDescriptor => "malformed_descriptor",
+            Self::FeedbackRefused => "feedback_refused",
         }
     }
 }

@@ -20,14 +20,22 @@ pub enum EventKind {
     EncodingEnded = 6,
     /// A worker has no packet memory left, or a ring of its overflows; value: a drop reason.
     WorkerTrouble = 7,
+    /// A viewer's network carries no more than audio: its video is paused; value: bits per second.
+    VideoStarved = 8,
+    /// It carries video again; value: bits per second.
+    VideoFed = 9,
     /// Speech begins in an encoding (RFC 6464); value: its level, -dBov. The level goes on as a counter.
     SpeechStarted = 10,
     /// Speech has ended in an encoding.
     SpeechEnded = 11,
+    /// Nobody on this worker is sent an encoding, nor would be if it came; value: its layer.
+    LayerUnwatched = 12,
+    /// Somebody is again, or would be; value: its layer.
+    LayerWatched = 13,
 }
 
 impl EventKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::EncodingStarted,
         Self::EncodingStalled,
         Self::EncodingResumed,
@@ -35,8 +43,12 @@ impl EventKind {
         Self::KeyframeWait,
         Self::EncodingEnded,
         Self::WorkerTrouble,
+        Self::VideoStarved,
+        Self::VideoFed,
         Self::SpeechStarted,
         Self::SpeechEnded,
+        Self::LayerUnwatched,
+        Self::LayerWatched,
     ];
 }
 

@@ -147,6 +147,8 @@ impl TransportConfig {
     pub const TRANSPORT_CC_OUT: u32 = 1;
     /// Reduced-size RTCP (RFC 5506) was negotiated.
     pub const RTCP_REDUCED_SIZE: u32 = 1 << 1;
+    /// The client reports on packets by RFC 8888 (`ack ccfb`).
+    pub const CCFB_OUT: u32 = 1 << 2;
 }
 
 /// What must not leak: in pages of its own that are locked and not dumped.
@@ -227,12 +229,18 @@ pub struct TransportCounters {
     pub transport_cc_sent: Counter,
     /// Round-trip time by RTCP, microseconds; 0 is unknown.
     pub rtt_us: Counter,
-    /// REMB or other estimate received from the client, bits per second; 0 is none.
+    /// What the client's network is taken to carry, bits per second; 0 is not known.
     pub estimate_bps: Counter,
     /// When something was last received, microseconds of the dataplane's clock.
     pub last_received_us: Counter,
     /// Generation of the config that these count for.
     pub generation: Counter,
+    /// Packets that wait for their turn in the pacer.
+    pub pacer_packets: Counter,
+    /// UDP payload bytes sent to find out what the network carries.
+    pub probe_bytes: Counter,
+    /// Packets that arrived with a congestion mark.
+    pub congestion_marks: Counter,
 }
 
 /// One published audio or video source.

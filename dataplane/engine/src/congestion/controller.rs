@@ -21,6 +21,10 @@ const SETTLE_US: u64 = 100_000;
 const COMPETED_US: f64 = 60_000.0;
 /// What was delivered longer ago than this means nothing, microseconds.
 const STALE_US: u64 = 3_000_000;
+/// What is delivered without a queue is carried: this share of it, since it wavers.
+const PROVEN: f64 = 0.9;
+/// ... when the path has not been congested for this long, microseconds.
+const PROVEN_US: u64 = 1_000_000;
 /// Growth near the known capacity, bits per second each second.
 const ADDITIVE_BPS: f64 = 45_000.0;
 /// Least and most growth beyond it, a share each second.
@@ -29,6 +33,8 @@ const GROWTH: (f64, f64) = (0.10, 0.8);
 const RECOVERY: f64 = 0.4;
 /// With nothing heard for this long, the path is taken for broken, microseconds.
 const SILENCE_US: u64 = 600_000;
+/// With nothing heard for this long, what was known of queue and loss is out of date, microseconds.
+const REST_US: u64 = 2_000_000;
 /// A receiver's own estimate counts for this long, microseconds.
 const REMB_US: u64 = 5_000_000;
 /// A leap of the delay by this much is a leap of a clock, microseconds.
@@ -92,6 +98,7 @@ pub struct IonEstimator {
     first_rate: f64,
     first_cut: Micros,
     silenced: Micros,
+    rested: Micros,
     remb: Option<(f64, Micros)>,
     competition: Competition,
 }
@@ -136,6 +143,7 @@ impl IonEstimator {
             first_rate: 0.0,
             first_cut: Micros(0),
             silenced: Micros(0),
+            rested: Micros(0),
             remb: None,
             competition: Competition::new(),
         }
@@ -159,6 +167,11 @@ impl IonEstimator {
     fn set(&mut self, target: f64) {
         let (min, max) = (bps_f64(self.bounds.min_bps), bps_f64(self.bounds.max_bps));
         self.target = target.clamp(min, max);
+    }
+
+    /// Not above what the receiver says it takes.
+    fn bounded(&self, bps: f64) -> f64 {
+        self.remb.map_or(bps, |(remb, _)| bps.min(remb))
     }
 
     /// Takes in the packets. Returns whether the delay has been judged anew.
@@ -327,6 +340,11 @@ impl Estimator for IonEstimator {
         let free = self.delay.signal() == Signal::Empty && self.resume.is_none();
         if free && step == Move::None && loss == Verdict::Fine {
             self.grow(now);
+            // What arrives without a queue is proven, whoever decided to send it.
+            if now.since(self.cut) > PROVEN_US {
+                let proven = self.delivered.bps(RATE_US).unwrap_or(0.0);
+                self.set(self.target.max(PROVEN * proven));
+            }
         } else {
             self.grown = now;
         }
@@ -352,6 +370,15 @@ impl Estimator for IonEstimator {
         let Some(last) = self.last_feedback else {
             return;
         };
+        let old = |at: Micros| now.since(at) > REST_US;
+        if old(last) && unheard.is_none_or(old) && old(self.rested) {
+            // What queue there was is gone, and what loss there was is long ago.
+            self.rested = now;
+            self.delay.rest();
+            self.loss = LossMeter::new();
+            self.resume = None;
+            self.cuts = 0;
+        }
         let silent = unheard.is_some_and(|at| now.since(at) > patience)
             && now.since(last) > patience
             && now.since(self.silenced) > patience / 2;
@@ -364,11 +391,12 @@ impl Estimator for IonEstimator {
     }
 
     fn target_bps(&self) -> u64 {
-        let target = match self.remb {
-            Some((remb, _)) => self.target.min(remb),
-            None => self.target,
-        };
-        bps_u64(target)
+        bps_u64(self.bounded(self.target))
+    }
+
+    fn sustained_bps(&self) -> u64 {
+        let sustained = self.resume.unwrap_or(self.target).max(self.target);
+        bps_u64(self.bounded(sustained))
     }
 
     fn probe(&mut self, now: Micros, wanted_bps: u64) -> Option<Probe> {

@@ -210,6 +210,12 @@ impl DelayDetector {
         micros_f64(delay.saturating_sub(base))
     }
 
+    /// Nothing was sent for long: there is no queue.
+    pub(crate) fn rest(&mut self) {
+        (self.queue_us, self.sudden_us) = (0.0, 0.0);
+        self.signal = Signal::Empty;
+    }
+
     /// How much packets waver, microseconds.
     pub(crate) fn spread_us(&self) -> f64 {
         self.spread_us

@@ -105,6 +105,21 @@ impl SentPackets {
         self.unheard = self.unheard.max(self.next.saturating_sub(SPAN));
     }
 
+    /// Numbers below `number` that were not sent with are passed over.
+    pub fn skip_to(&mut self, number: u64) {
+        // More than the ring holds is none at all.
+        self.next = self.next.max(number.saturating_sub(SPAN).min(number));
+        while self.next < number {
+            self.bytes[slot(self.next)] = HEARD;
+            self.next += 1;
+        }
+    }
+
+    /// Whether feedback is by SSRC and sequence number.
+    pub fn is_by_stream(&self) -> bool {
+        self.streams.is_some()
+    }
+
     /// Next transport-wide number.
     pub fn next(&self) -> u64 {
         self.next

@@ -189,7 +189,7 @@ impl Client {
         buffer
     }
 
-    fn receive(&mut self, now: Micros, datagram: &[u8]) {
+    pub fn receive(&mut self, now: Micros, datagram: &[u8]) {
         let mut plain = vec![0; 2_048];
         if classify(datagram) == PacketKind::Rtcp {
             let ssrc = rtcp_ssrc(datagram).unwrap();
