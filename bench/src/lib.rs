@@ -19,6 +19,8 @@ pub mod counting;
 pub mod cpu;
 /// The least that any forwarder with sockets must do.
 pub mod floor;
+/// The yardstick for congestion control.
+pub mod gcc;
 /// Figures picked from the JSON of a run.
 pub mod metric;
 /// Packet sizes of the standard video mix.
@@ -37,6 +39,8 @@ pub mod rig;
 pub mod scenario;
 /// Two servers measured by `ion-loadtest run`.
 pub mod servers;
+/// Congestion control in virtual time, as tables.
+pub mod simulate;
 /// Medians, spreads and ratios.
 pub mod stats;
 /// The table of bars.

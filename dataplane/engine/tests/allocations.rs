@@ -15,7 +15,9 @@ mod model;
 
 use harness::*;
 use ion_engine::{Micros, PeerMessage};
-use ion_tables::ExtensionKind;
+use ion_tables::{ExtensionKind, Transport};
+use ion_wire::rtcp::build;
+use ion_wire::rtcp::twcc::TwccHeader;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -138,7 +140,26 @@ fn exchange(workers: &mut [Worker], now: Micros, rings: &mut [Vec<PeerMessage>])
     }
 }
 
-fn forwarding(viewers: usize, workers: usize) {
+/// Feedback on 45 packets, each of which arrived 4 ms after the one before: a queue builds up.
+fn congestion(ssrc: u32, at: u64) -> Vec<u8> {
+    let first = 9 * (150 + at);
+    let arrivals: Vec<_> = (first..first + 45)
+        .map(|number| Some(9_000_000 + number * 4_000))
+        .collect();
+    let header = TwccHeader {
+        sender_ssrc: 7,
+        media_ssrc: ssrc,
+        base_sequence: low16(first),
+        feedback_count: (at & 0xff) as u8,
+    };
+    let mut buffer = vec![0; 1_200];
+    let written = build::twcc(&mut buffer, &header, &arrivals).unwrap();
+    assert_eq!(written.statuses, arrivals.len());
+    buffer.truncate(written.len);
+    buffer
+}
+
+fn forwarding(viewers: usize, workers: usize, congested: bool) {
     let mut world = World::new(workers);
     let publisher = world.client(0, false);
     let (video, audio) = (world.video(publisher), world.audio(publisher));
@@ -180,6 +201,16 @@ fn forwarding(viewers: usize, workers: usize) {
             ));
         }
     }
+    for (at, batch) in measure
+        .iter_mut()
+        .enumerate()
+        .filter(|(at, _)| congested && at % 5 == 0)
+    {
+        for &(viewer, sub) in &watching {
+            let message = congestion(media_ssrc(sub), at as u64);
+            batch.push((viewer, world.clients[viewer].seal_rtcp(&message)));
+        }
+    }
     let before: usize = world.workers.iter().map(|w| w.out.datagrams).sum();
     let allocations = measured(|| run(&mut world, &measure, &mut rings));
     let sent = world.workers.iter().map(|w| w.out.datagrams).sum::<usize>() - before;
@@ -187,8 +218,19 @@ fn forwarding(viewers: usize, workers: usize) {
         .iter()
         .map(|&(_, sub)| world.subscription_counters(sub).retransmitted_sent.load())
         .sum();
-    assert!(sent > viewers * 1_050, "{sent} datagrams");
-    assert!(again >= viewers as u64 * 20, "{again} retransmissions");
+    if congested {
+        // What is sent at first exceeds the estimate, is spread, and then given up.
+        assert!(sent > viewers * 300, "{sent} datagrams");
+        for &(viewer, _) in &watching {
+            let row = world.clients[viewer].row.row;
+            let counters = world.tables.counters::<Transport>(row).unwrap();
+            let estimate = counters.estimate_bps.load();
+            assert!((40_000..3_000_000).contains(&estimate), "{estimate}");
+        }
+    } else {
+        assert!(sent > viewers * 1_050, "{sent} datagrams");
+        assert!(again >= viewers as u64 * 20, "{again} retransmissions");
+    }
     assert!(world.encoding_counters(video).nacks_sent.load() > 0);
     assert_eq!(
         allocations, 0,
@@ -198,17 +240,22 @@ fn forwarding(viewers: usize, workers: usize) {
 
 #[test]
 fn one_viewer() {
-    forwarding(1, 1);
+    forwarding(1, 1, false);
 }
 
 #[test]
 fn ten_viewers() {
-    forwarding(10, 1);
+    forwarding(10, 1, false);
 }
 
 #[test]
 fn ten_viewers_of_two_workers() {
-    forwarding(10, 2);
+    forwarding(10, 2, false);
+}
+
+#[test]
+fn ten_viewers_behind_a_slow_link() {
+    forwarding(10, 1, true);
 }
 
 /// Layers that are left out, descriptors that are rewritten, switches and keyframes.
