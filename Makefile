@@ -78,7 +78,7 @@ bench: setup ## Measure the packet path: its stages, the floor, and the table of
 	target/release/ion-bench table
 
 FUZZ_SECONDS ?= 600
-FUZZ_TARGETS ?= stun rtp rtcp sdp engine dependency vp8 vp9 red flexfec
+FUZZ_TARGETS ?= stun rtp rtcp twcc ccfb sdp engine dependency vp8 vp9 red flexfec
 .PHONY: fuzz
 fuzz: setup ## Fuzz each target for FUZZ_SECONDS
 	@scripts/fuzz.sh "$(FUZZ_SECONDS)" $(FUZZ_TARGETS)

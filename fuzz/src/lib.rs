@@ -11,10 +11,12 @@ use ion_wire::stun::StunView;
 use ion_wire::{PacketKind, WireError, classify, dtls, ext};
 
 mod engine;
+mod feedback;
 mod redundancy;
 mod sdp;
 
 pub use engine::engine;
+pub use feedback::{ccfb, twcc};
 pub use redundancy::{flexfec, red};
 pub use sdp::sdp;
 
@@ -23,6 +25,7 @@ pub type Target = fn(&[u8]);
 
 /// All targets by name.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("ccfb", ccfb),
     ("dependency", dependency),
     ("engine", engine),
     ("flexfec", flexfec),
@@ -31,6 +34,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("rtp", rtp),
     ("sdp", sdp),
     ("stun", stun),
+    ("twcc", twcc),
     ("vp8", vp8),
     ("vp9", vp9),
 ];

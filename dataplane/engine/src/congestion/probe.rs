@@ -11,7 +11,7 @@ const LEAST_BYTES: f64 = 6_000.0;
 /// Most bytes of one probe.
 const MOST_BYTES: f64 = 100_000.0;
 /// Least and most time between two probes, microseconds.
-const INTERVAL_US: (u64, u64) = (1_500_000, 6_000_000);
+const INTERVAL_US: (u64, u64) = (1_500_000, 4_000_000);
 /// A probe is given up when nothing more is heard of it for this long, microseconds.
 const GIVE_UP_US: u64 = 1_000_000;
 /// What must arrive of the rate it was sent with, for the path to carry it.

@@ -276,3 +276,150 @@ impl SentPackets {
         self.unheard = self.unheard.max(end + 1).min(self.next);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ion_wire::rtcp::twcc::{self, TwccHeader};
+    use ion_wire::rtcp::{Compound, Packet, Rtpfb, build};
+
+    fn at(us: u64) -> Micros {
+        Micros(us)
+    }
+
+    fn sent(from: u64, count: u64, by_stream: bool) -> SentPackets {
+        let mut sent = SentPackets::new(from, by_stream, Ecn::NotEct);
+        for number in from..from + count {
+            let sequence = (number & 0xffff) as u16;
+            sent.sent(at(number * 1_000), 1_000, number % 2 == 1, (7, sequence));
+        }
+        sent
+    }
+
+    fn twcc(base: u16, arrivals: &[Option<u64>]) -> Vec<u8> {
+        let header = TwccHeader {
+            sender_ssrc: 1,
+            media_ssrc: 2,
+            base_sequence: base,
+            feedback_count: 0,
+        };
+        let mut buffer = vec![0; 1_200];
+        let written = twcc::write(&mut buffer, &header, arrivals).unwrap();
+        assert_eq!(written.statuses, arrivals.len());
+        buffer.truncate(written.len);
+        buffer
+    }
+
+    fn read(
+        sent: &mut SentPackets,
+        now: u64,
+        message: &[u8],
+    ) -> Result<Vec<PacketReport>, Refused> {
+        let mut out = Vec::with_capacity(SENT_PACKETS);
+        let mut arrivals = [None; SENT_PACKETS];
+        match Compound::iter(message).next() {
+            Some(Ok(Packet::Rtpfb(Rtpfb::Twcc(twcc)))) => sent.twcc(at(now), &twcc, &mut out),
+            Some(Ok(Packet::Rtpfb(Rtpfb::Ccfb(ccfb)))) => {
+                sent.ccfb(at(now), &ccfb, &mut arrivals, &mut out)
+            }
+            other => panic!("{other:?}"),
+        }
+        .map(|()| out)
+    }
+
+    #[test]
+    fn reports_are_of_what_was_sent_over_the_wrap_and_once_only() {
+        let mut sent = sent(65_530, 12, false);
+        let message = twcc(65_534, &[Some(9_000_000), None, Some(9_010_000)]);
+        let reports = read(&mut sent, 65_600_000, &message).unwrap();
+        let seen: Vec<_> = reports.iter().map(|r| (r.sent.0, r.arrived)).collect();
+        let first = reports[0].arrived.unwrap();
+        assert_eq!(
+            seen,
+            [
+                (65_534_000, Some(first)),
+                (65_535_000, None),
+                (65_536_000, Some(first + 10_000)),
+            ]
+        );
+        assert_eq!(reports[1].probe, Some(0));
+        assert_eq!(sent.unheard_since(at(65_600_000)), Some(at(65_537_000)));
+        assert_eq!(read(&mut sent, 65_600_000, &message), Err(Refused::Stale));
+    }
+
+    #[test]
+    fn what_was_never_sent_or_is_forgotten_is_refused() {
+        let mut sent = sent(0, 700, false);
+        for base in [700, 699, 30_000, 65_000] {
+            let message = twcc(base, &[Some(5), Some(6)]);
+            let refused = read(&mut sent, 800_000, &message);
+            assert_eq!(refused, Err(Refused::NeverSent), "{base}");
+        }
+        let forgotten = twcc(0, &[Some(5); 100]);
+        assert_eq!(read(&mut sent, 800_000, &forgotten), Err(Refused::Stale));
+        let mut none = SentPackets::new(0, false, Ecn::NotEct);
+        let message = twcc(0, &[Some(5)]);
+        assert_eq!(read(&mut none, 1, &message), Err(Refused::NeverSent));
+    }
+
+    #[test]
+    fn the_receivers_clock_may_wrap() {
+        let mut sent = sent(0, 100, false);
+        // 24 bits of 64 ms.
+        let wrap = (1 << 24) * twcc::REFERENCE_US;
+        let before = read(&mut sent, 200_000, &twcc(0, &[Some(wrap - 1_000)])).unwrap();
+        let after = read(&mut sent, 200_000, &twcc(1, &[Some(wrap + 3_000)])).unwrap();
+        let step = after[0].arrived.unwrap() - before[0].arrived.unwrap();
+        assert_eq!(step, 4_000);
+    }
+
+    #[test]
+    fn streams_of_rfc_8888_are_put_in_the_order_of_sending() {
+        let mut sent = SentPackets::new(0, true, Ecn::Ect1);
+        for number in 0..6_u16 {
+            let stream = (u32::from(number % 2) + 7, 100 + number / 2);
+            sent.sent(at(u64::from(number) * 1_000), 500, false, stream);
+        }
+        let arrival = |ecn, before| {
+            Some(ccfb::Arrival {
+                ecn,
+                before: Some(before),
+            })
+        };
+        let streams = [
+            ccfb::StreamReport {
+                ssrc: 8,
+                begin_sequence: 100,
+                arrivals: &[arrival(Ecn::Ce, 512), arrival(Ecn::Ect1, 256)],
+            },
+            ccfb::StreamReport {
+                ssrc: 7,
+                begin_sequence: 100,
+                arrivals: &[arrival(Ecn::Ect1, 1_024), None],
+            },
+        ];
+        let mut buffer = vec![0; 200];
+        let len = build::ccfb(&mut buffer, 1, 10 << 16, &streams).unwrap();
+        let reports = read(&mut sent, 50_000, &buffer[..len]).unwrap();
+        let seen: Vec<_> = reports
+            .iter()
+            .map(|r| (r.sent.0, r.arrived, r.ecn))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (0, Some(9_000_000), Ecn::Ect1),
+                (1_000, Some(9_500_000), Ecn::Ce),
+                (2_000, None, Ecn::Ect1),
+                (3_000, Some(9_750_000), Ecn::Ect1),
+            ]
+        );
+        let strange = [ccfb::StreamReport {
+            ssrc: 99,
+            ..streams[0]
+        }];
+        let len = build::ccfb(&mut buffer, 1, 0, &strange).unwrap();
+        let refused = read(&mut sent, 50_000, &buffer[..len]);
+        assert_eq!(refused, Err(Refused::NeverSent));
+    }
+}
