@@ -205,6 +205,7 @@ impl Engine {
         if headers_change {
             for &row in &self.children.subscriptions_of_transport[row as usize] {
                 if let Some(subscriber) = &mut self.subscriptions[row as usize] {
+                    subscriber.unlimit();
                     subscriber.plain_floor = subscriber.next_index();
                 }
             }

@@ -313,6 +313,13 @@ impl Subscriber {
         self.stop();
     }
 
+    /// Nothing is known of the network: everything is sent.
+    pub(crate) fn unlimit(&mut self) {
+        self.set_wish(Target::TOP);
+        self.starved = false;
+        self.short_since = None;
+    }
+
     /// The network carries a layer. Returns whether it carried nothing before, and whether the
     /// layer is another one.
     pub(crate) fn allow(&mut self, now: Micros, layer: usize) -> (bool, bool) {

@@ -54,6 +54,8 @@ struct Stage {
     /// Video bytes that arrived, by second.
     bytes: Vec<u64>,
     audio_got: u64,
+    /// Indices of the video's packets, as they came.
+    indices: Vec<u64>,
 }
 
 impl Stage {
@@ -98,6 +100,7 @@ impl Stage {
             seen: Vec::new(),
             bytes: Vec::new(),
             audio_got: 0,
+            indices: Vec::new(),
             world,
         }
     }
@@ -204,6 +207,7 @@ impl Stage {
             let second = (at.0 / 1_000_000) as usize;
             self.bytes.resize(self.bytes.len().max(second + 1), 0);
             self.bytes[second] += got.payload.len() as u64;
+            self.indices.push(got.index);
         }
         self.audio_got += u64::from(got.header.ssrc == media_ssrc(self.audio));
     }
@@ -293,6 +297,22 @@ fn a_viewer_that_is_not_limited_is_sent_everything_at_once() {
     assert!(stage.transport().packets_sent.load() > before);
     // Once the estimate is twice what is sent, nothing is sent to find out more.
     assert_eq!(stage.transport().probe_bytes.load(), probes);
+}
+
+#[test]
+fn who_is_paced_gets_every_packet_once_in_order_and_in_time() {
+    // Room for the highest layer, and not for its bursts.
+    let mut stage = Stage::new(LinkSpec::steady(2_400_000));
+    let mut waited = 0;
+    for _ in 0..6_000 {
+        stage.step();
+        waited = waited.max(stage.transport().pacer_packets.load());
+    }
+    assert!(waited > 0, "nothing had to wait");
+    assert!(stage.video_bps(5) > 1_500e3, "{}", stage.video_bps(5));
+    assert_eq!(stage.link.dropped.len(), 0);
+    assert!(stage.indices.len() > 4_000);
+    assert!(stage.indices.windows(2).all(|pair| pair[1] == pair[0] + 1));
 }
 
 #[test]
