@@ -15,7 +15,7 @@ use ion_tables::{DropReason, EventKind, RowKind, TrackConfig, TransportConfig};
 use ion_wire::rtcp::ccfb::Ccfb;
 use ion_wire::rtcp::twcc::Twcc;
 
-/// Bits that a packet adds to its payload on the way: UDP payload counts, and so do RTP
+/// Bytes of UDP payload that a packet has besides its own payload: RTP
 /// header, extensions and SRTP tag.
 pub(crate) const OVERHEAD_BYTES: usize = 44;
 

@@ -430,7 +430,10 @@ fn feedback_by_stream_is_taken_and_marks_are_counted() {
     let sub = world.subscribe(viewer, track);
     for at in 0..10_u64 {
         let payload = vp8(at == 0, at);
-        world.send(publisher, &Rtp::new(10, VP8, at, at as u32 * 3_000, &payload));
+        world.send(
+            publisher,
+            &Rtp::new(10, VP8, at, at as u32 * 3_000, &payload),
+        );
         world.advance(10_000);
     }
     let got: Vec<u16> = world.clients[viewer]
