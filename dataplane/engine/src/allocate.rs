@@ -1,10 +1,87 @@
+use crate::layers::{Layer, Target};
+use crate::limits::ALLOCATION_STEPS;
+use crate::rates::Rates;
 use crate::time::Micros;
-use ion_tables::TrackConfig;
 use std::cmp::Reverse;
 
-const LAYERS: usize = TrackConfig::MAX_ENCODINGS;
 /// More is given only where so much would be left over, as a fraction.
 const MARGIN: (u64, u64) = (23, 20);
+
+/// Something that a video track may be sent as, and all below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) target: Target,
+    /// Bits per second, with all below.
+    pub(crate) bps: u64,
+}
+
+/// What a video track may be sent as, lowest first.
+///
+/// Fewer pictures a second are a step of the lowest picture size alone: of a larger one, all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Steps {
+    list: [Step; ALLOCATION_STEPS],
+    len: usize,
+}
+
+impl Steps {
+    pub(crate) const fn new() -> Self {
+        let none = Step {
+            target: Target::TOP,
+            bps: 0,
+        };
+        Self {
+            list: [none; ALLOCATION_STEPS],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Step] {
+        &self.list[..self.len]
+    }
+
+    /// Where there are too many, the last gives way.
+    fn push(&mut self, target: Target, bps: u64) {
+        let at = self.len.min(ALLOCATION_STEPS - 1);
+        self.list[at] = Step { target, bps };
+        self.len = at + 1;
+    }
+
+    /// Appends an encoding that is live, and what there is inside it up to a bound.
+    pub(crate) fn add(&mut self, encoding: u8, rates: &Rates, bound: Layer) {
+        let best = |spatial: u8| {
+            let of = |temporal| rates.of(Layer { spatial, temporal });
+            (0..=bound.temporal).rev().map(of).find(|&bps| bps > 0)
+        };
+        let top = (0..=bound.spatial).rev().find_map(best);
+        let top = top.unwrap_or(rates.bps());
+        if top == 0 {
+            return;
+        }
+        let lowest = (0..=bound.spatial).find(|&spatial| best(spatial).is_some());
+        if let Some(spatial) = lowest.filter(|_| self.len == 0) {
+            for temporal in 0..=bound.temporal {
+                let layer = Layer { spatial, temporal };
+                self.add_part(Target { encoding, layer }, rates.of(layer), top);
+            }
+        }
+        for spatial in 0..=bound.spatial {
+            let temporal = Layer::TOP.temporal;
+            let layer = Layer { spatial, temporal };
+            self.add_part(Target { encoding, layer }, best(spatial).unwrap_or(0), top);
+        }
+        let layer = Layer::TOP;
+        self.push(Target { encoding, layer }, top);
+    }
+
+    /// What takes no more than what is below it, or as much as all, is no step.
+    fn add_part(&mut self, target: Target, bps: u64, top: u64) {
+        let below = self.as_slice().last().map_or(0, |step| step.bps);
+        if below < bps && bps < top {
+            self.push(target, bps);
+        }
+    }
+}
 
 /// What one video track of a viewer may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,78 +90,68 @@ pub(crate) struct Claim {
     pub(crate) row: u32,
     /// Higher goes first.
     pub(crate) priority: u8,
-    /// Bits per second of each layer, lowest first; 0 is not live.
-    pub(crate) rates: [u64; LAYERS],
-    /// Highest that the control plane allows.
-    pub(crate) top: usize,
+    /// What is live, and the control plane allows.
+    pub(crate) steps: Steps,
     /// What it was given before.
-    pub(crate) current: Option<usize>,
+    pub(crate) current: Option<Target>,
     /// It may be given more than before.
     pub(crate) may_rise: bool,
-    /// What it is given; `None` is nothing.
-    pub(crate) given: Option<usize>,
+    /// So many steps it is given.
+    pub(crate) taken: usize,
 }
 
 impl Claim {
     /// Most that it would take, bits per second.
     pub(crate) fn most(&self) -> u64 {
-        self.rates[..=self.top.min(LAYERS - 1)]
-            .iter()
-            .max()
-            .copied()
-            .unwrap_or(0)
+        let rates = self.steps.as_slice().iter().map(|step| step.bps);
+        rates.max().unwrap_or(0)
     }
 
-    /// The next live layer above what it is given.
-    fn next(&self) -> Option<usize> {
-        let from = self.given.map_or(0, |given| given + 1);
-        (from..=self.top.min(LAYERS - 1)).find(|&layer| self.rates[layer] > 0)
-    }
-
-    /// What a layer costs above what is given, for the purpose of deciding: more where it is
-    /// more than before.
-    fn fits(&self, layer: usize, cost: u64, left: u64) -> bool {
-        if self.current.is_some_and(|current| layer <= current) {
-            return cost <= left;
+    /// What it is given; `None` is nothing.
+    ///
+    /// All that is live is given: so would be what may yet come. Where nothing is live, what was given
+    /// before stays, so that it is there when something comes.
+    pub(crate) fn given(&self) -> Option<Target> {
+        match self.steps.as_slice() {
+            [] => Some(self.current.unwrap_or(Target::TOP)),
+            steps if self.taken == steps.len() => Some(Target::TOP),
+            steps => Some(steps.get(self.taken.checked_sub(1)?)?.target),
         }
-        self.may_rise && cost.saturating_mul(MARGIN.0) / MARGIN.1 <= left
+    }
+
+    /// What the next step costs above what is given, if there is one and it fits: with a margin where it
+    /// is more than before.
+    fn next(&self, left: u64) -> Option<u64> {
+        let steps = self.steps.as_slice();
+        let step = steps.get(self.taken)?;
+        let below = self.taken.checked_sub(1).map_or(0, |at| steps[at].bps);
+        let cost = step.bps.saturating_sub(below);
+        let fits = if self.current.is_some_and(|current| step.target <= current) {
+            cost <= left
+        } else {
+            self.may_rise && cost.saturating_mul(MARGIN.0) / MARGIN.1 <= left
+        };
+        fits.then_some(cost)
     }
 }
 
-/// Gives each claim a layer: all of them their lowest first, those of high priority before
-/// others; then round by round one layer more, as long as there is room.
-///
-/// The live layers alone count. Where none is live, what was given before stays, so that it
-/// is there when the layer comes.
+/// Gives each claim steps: all of them their lowest first, those of high priority before
+/// others; then round by round one step more, as long as there is room.
 pub(crate) fn allocate(budget: u64, claims: &mut [Claim]) {
     claims.sort_unstable_by_key(|claim| (Reverse(claim.priority), claim.row));
     let mut left = budget;
-    for claim in claims.iter_mut() {
-        claim.given = None;
-        if claim.most() == 0 {
-            claim.given = Some(claim.current.unwrap_or(claim.top));
-        }
-    }
+    claims.iter_mut().for_each(|claim| claim.taken = 0);
     loop {
         let mut raised = false;
-        for claim in claims.iter_mut().filter(|claim| claim.most() > 0) {
-            let Some(layer) = claim.next() else { continue };
-            let before = claim.given.map_or(0, |given| claim.rates[given]);
-            let cost = claim.rates[layer].saturating_sub(before);
-            if claim.fits(layer, cost, left) {
+        for claim in claims.iter_mut() {
+            if let Some(cost) = claim.next(left) {
                 left -= cost;
-                claim.given = Some(layer);
+                claim.taken += 1;
                 raised = true;
             }
         }
         if !raised {
             break;
-        }
-    }
-    for claim in claims.iter_mut() {
-        // All that is live is given: so would be what may yet come.
-        if claim.most() > 0 && claim.next().is_none() {
-            claim.given = Some(claim.top);
         }
     }
 }
@@ -135,45 +202,67 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn claim(row: u32, priority: u8, rates: [u64; LAYERS]) -> Claim {
+    /// Steps that are encodings; 0 is not live.
+    fn claim(row: u32, priority: u8, rates: &[u64]) -> Claim {
+        let mut steps = Steps::new();
+        for (encoding, &bps) in (0..).zip(rates).filter(|(_, bps)| **bps > 0) {
+            steps.push(whole(encoding), bps);
+        }
         Claim {
             row,
             priority,
-            rates,
-            top: LAYERS - 1,
+            steps,
             current: None,
             may_rise: true,
-            given: None,
+            taken: 0,
         }
     }
 
-    const SIMULCAST: [u64; LAYERS] = [150_000, 500_000, 1_700_000, 0];
+    fn whole(encoding: u8) -> Target {
+        Target {
+            encoding,
+            layer: Layer::TOP,
+        }
+    }
+
+    const SIMULCAST: [u64; 3] = [150_000, 500_000, 1_700_000];
 
     #[test]
     fn all_get_something_before_one_gets_more_and_priority_goes_first() {
-        let mut claims = [claim(1, 0, SIMULCAST), claim(2, 9, SIMULCAST)];
+        let mut claims = [claim(1, 0, &SIMULCAST), claim(2, 9, &SIMULCAST)];
+        let given = |claims: &[Claim; 2]| claims.map(|c| (c.row, c.given()));
         allocate(200_000, &mut claims);
-        assert_eq!(claims.map(|c| (c.row, c.given)), [(2, Some(0)), (1, None)]);
+        assert_eq!(given(&claims), [(2, Some(whole(0))), (1, None)]);
         allocate(1_000_000, &mut claims);
-        assert_eq!(
-            claims.map(|c| (c.row, c.given)),
-            [(2, Some(1)), (1, Some(0))]
-        );
+        assert_eq!(given(&claims), [(2, Some(whole(1))), (1, Some(whole(0)))]);
         allocate(10_000_000, &mut claims);
-        assert!(claims.iter().all(|claim| claim.given == Some(LAYERS - 1)));
+        assert!(
+            claims
+                .iter()
+                .all(|claim| claim.given() == Some(Target::TOP))
+        );
     }
 
     #[test]
     fn more_needs_a_margin_and_the_same_does_not() {
-        let mut claims = [claim(1, 0, SIMULCAST)];
+        let mut claims = [claim(1, 0, &SIMULCAST)];
         allocate(510_000, &mut claims);
-        assert_eq!(claims[0].given, Some(0));
-        claims[0].current = Some(1);
+        assert_eq!(claims[0].given(), Some(whole(0)));
+        claims[0].current = Some(whole(1));
         allocate(510_000, &mut claims);
-        assert_eq!(claims[0].given, Some(1));
+        assert_eq!(claims[0].given(), Some(whole(1)));
         claims[0].may_rise = false;
         allocate(9_000_000, &mut claims);
-        assert_eq!(claims[0].given, Some(1));
+        assert_eq!(claims[0].given(), Some(whole(1)));
+    }
+
+    #[test]
+    fn what_is_not_live_keeps_what_it_had() {
+        let mut claims = [claim(1, 0, &[]), claim(2, 0, &[])];
+        claims[1].current = Some(whole(1));
+        allocate(0, &mut claims);
+        let given = claims.map(|claim| claim.given());
+        assert_eq!(given, [Some(Target::TOP), Some(whole(1))]);
     }
 
     #[test]
@@ -194,20 +283,24 @@ mod tests {
         #[test]
         fn keeps_to_the_budget(
             budget in 0_u64..20_000_000,
-            list in prop::collection::vec((0_u8..3, prop::array::uniform4(0_u64..4_000_000), 0_usize..4), 1..12),
+            list in prop::collection::vec((0_u8..3, prop::array::uniform4(0_u64..4_000_000)), 1..12),
         ) {
             let mut claims: Vec<_> = (0..)
                 .zip(&list)
-                .map(|(row, (priority, rates, top))| Claim { top: *top, ..claim(row, *priority, *rates) })
+                .map(|(row, (priority, rates))| claim(row, *priority, rates))
                 .collect();
             allocate(budget, &mut claims);
-            let cost = |c: &Claim| c.given.map_or(0, |given| {
-                c.rates[..=given].iter().rev().find(|&&r| r > 0).copied().unwrap_or(0)
-            });
+            // Of an encoding that takes less than the one below it, nothing comes back.
+            let cost = |c: &Claim| {
+                let rates = c.steps.as_slice()[..c.taken].iter().map(|step| step.bps);
+                rates.fold((0, 0), |(sum, below), bps| (sum + bps.saturating_sub(below), bps)).0
+            };
             let total: u64 = claims.iter().map(cost).sum();
             prop_assert!(total <= budget, "{total} of {budget}");
-            for claim in &claims {
-                prop_assert!(claim.given.is_none_or(|given| given <= claim.top));
+            for claim in claims.iter().filter(|claim| claim.taken == 0) {
+                let left = budget - total;
+                let lowest = claim.steps.as_slice().first().map_or(u64::MAX, |step| step.bps);
+                prop_assert!(lowest.saturating_mul(MARGIN.0) / MARGIN.1 > left, "it had fitted");
             }
         }
     }

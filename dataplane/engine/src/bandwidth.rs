@@ -339,12 +339,13 @@ impl Engine {
                     .filter(|encoding| encoding.link == link)
                     .and_then(|encoding| encoding.feed.as_deref())
                     .filter(|feed| feed.live)
-                    .map_or(0, |feed| feed.rate.bps())
+                    .map(|feed| &feed.rates)
             });
             if subscriber.audio {
-                audio += rates.iter().max().copied().unwrap_or(0);
+                let rates = rates.iter().flatten().map(|rates| rates.bps());
+                audio += rates.max().unwrap_or(0);
             } else if !subscriber.is_switched_off() && claims.len() < claims.capacity() {
-                claims.push(subscriber.claim(now, rates));
+                claims.push(subscriber.claim(now, &rates));
             }
         }
         audio
@@ -354,7 +355,7 @@ impl Engine {
         let Some(subscriber) = self.subscriptions[claim.row as usize].as_deref_mut() else {
             return;
         };
-        let Some(given) = claim.given else {
+        let Some(given) = claim.given() else {
             // A moment is bridged; audio has what it needs first.
             let since = *subscriber.short_since.get_or_insert(now);
             if now.since(since) >= VIDEO_SHORT_US && !subscriber.starved {

@@ -3,7 +3,6 @@
 //! Everything for one client goes out in a row, whatever it is of: what is equally long
 //! then joins into one GSO send, and a short audio packet rides as the end of a picture.
 
-use crate::bandwidth::OVERHEAD_BYTES;
 use crate::clock::ClockMapping;
 use crate::encoding::Encoding;
 use crate::engine::Engine;
@@ -181,11 +180,7 @@ impl Engine {
         let feed = encoding.feed.as_deref_mut()?;
         let packets = std::mem::take(&mut feed.pending);
         feed.last_packet = Some(now);
-        let bytes: usize = packets
-            .iter()
-            .map(|packet| usize::from(packet.payload_len) + OVERHEAD_BYTES)
-            .sum();
-        feed.rate.add(now, bytes as u64);
+        feed.rates.add(now, &packets);
         let started = !std::mem::replace(&mut feed.live, true);
         if started {
             self.retarget(now, track.row);

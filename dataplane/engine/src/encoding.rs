@@ -2,10 +2,11 @@ use crate::clock::ClockMapping;
 use crate::frames::FrameReader;
 use crate::history::History;
 use crate::keyframe::KeyframeRequests;
-use crate::limits::{HISTORY_AUDIO, HISTORY_VIDEO, LAYER_RATE_US, PENDING, RECEIVE_WINDOW};
+use crate::limits::{HISTORY_AUDIO, HISTORY_VIDEO, PENDING, RECEIVE_WINDOW};
 use crate::nack::NackGenerator;
 use crate::packet::Packet;
 use crate::positions::Positions;
+use crate::rates::Rates;
 use crate::reception::Reception;
 use crate::speech::Speech;
 use crate::time::Micros;
@@ -44,40 +45,6 @@ impl Encoding {
     }
 }
 
-/// Bits per second of a layer, as a viewer is sent it.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct LayerRate {
-    since: Micros,
-    bytes: u64,
-    bps: u64,
-}
-
-impl LayerRate {
-    /// Takes in packets of so many bytes.
-    pub(crate) fn add(&mut self, now: Micros, bytes: u64) {
-        self.bytes += bytes;
-        let passed = now.since(self.since);
-        if passed < LAYER_RATE_US {
-            return;
-        }
-        let bps = self.bytes.saturating_mul(8_000_000) / passed;
-        // The first stretch began before the first packet; one with a gap in it says nothing.
-        if passed < 2 * LAYER_RATE_US {
-            self.bps = if self.bps == 0 {
-                bps
-            } else {
-                (self.bps + bps) / 2
-            };
-        }
-        (self.since, self.bytes) = (now, 0);
-    }
-
-    /// As far as it is known; 0 is not.
-    pub(crate) fn bps(&self) -> u64 {
-        self.bps
-    }
-}
-
 /// What subscribers on this worker are served from.
 pub(crate) struct Feed {
     pub(crate) history: History,
@@ -92,7 +59,7 @@ pub(crate) struct Feed {
     /// By the arrival of the newest packet, until there is a report.
     pub(crate) arrived: Option<ClockMapping>,
     /// How much comes.
-    pub(crate) rate: LayerRate,
+    pub(crate) rates: Rates,
     /// Nobody here is sent it, nor would be: since when, and whether that was told.
     pub(crate) unwatched_since: Option<Micros>,
     pub(crate) unwatched: bool,
@@ -109,7 +76,7 @@ impl Feed {
             live: false,
             reported: None,
             arrived: None,
-            rate: LayerRate::default(),
+            rates: Rates::new(video),
             unwatched_since: None,
             unwatched: false,
             playout: None,

@@ -16,6 +16,11 @@ impl Layer {
         temporal: 7,
     };
 
+    /// Its place among all, below [`LayerSet::BITS`].
+    pub(crate) fn place(self) -> usize {
+        self.bit() as usize
+    }
+
     fn bit(self) -> u32 {
         u32::from(self.spatial.min(7)) * 8 + u32::from(self.temporal.min(7))
     }
@@ -38,8 +43,8 @@ impl Layer {
     }
 }
 
-/// What a viewer should get of a track, as its congestion controller wishes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a viewer should get of a track, by what its network carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Target {
     /// Place of the encoding in the track's list: the highest that may be sent.
     pub encoding: u8,
@@ -61,6 +66,8 @@ pub(crate) struct LayerSet(u64);
 
 impl LayerSet {
     pub(crate) const ALL: Self = Self(u64::MAX);
+    /// Layers that there can be.
+    pub(crate) const BITS: usize = 64;
 
     /// `layer` and all that lie above it, in both dimensions.
     pub(crate) fn from(layer: Layer) -> Self {
@@ -91,6 +98,16 @@ impl LayerSet {
 
     pub(crate) fn has(self, layer: Layer) -> bool {
         self.0 >> layer.bit() & 1 != 0
+    }
+
+    /// The places of its layers, lowest first.
+    pub(crate) fn bits(self) -> impl Iterator<Item = usize> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest.wrapping_sub(1);
+            (bit < Self::BITS).then_some(bit)
+        })
     }
 
     /// The highest within a bound: spatially first, then temporally.

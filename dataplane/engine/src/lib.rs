@@ -55,6 +55,7 @@ pub mod peer;
 mod playout;
 mod pool;
 mod positions;
+mod rates;
 mod reception;
 mod redundancy;
 mod report;

@@ -152,6 +152,8 @@ pub const VIEWER_FEEDBACKS: u32 = 32;
 
 /// A viewer's estimate is looked after this often while packets are sent, microseconds.
 pub const BANDWIDTH_US: u64 = 100_000;
+/// Ways to send a video track that its allocation chooses from.
+pub const ALLOCATION_STEPS: usize = 16;
 /// Bits per second of a layer are measured over this long, microseconds.
 pub const LAYER_RATE_US: u64 = 500_000;
 /// Video is paused when not even its lowest layer has fitted for this long, microseconds.

@@ -1,8 +1,9 @@
-use crate::allocate::{Claim, Patience};
+use crate::allocate::{Claim, Patience, Steps};
 use crate::layers::{Layer, Target};
 use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
 use crate::playout::Playout;
+use crate::rates::Rates;
 use crate::redundancy::Redundancy;
 use crate::rewrite::Running;
 use crate::runs::Runs;
@@ -163,7 +164,7 @@ impl Subscriber {
         subscriber
     }
 
-    /// Takes in what the congestion controller wishes.
+    /// Takes in what the network carries.
     pub(crate) fn set_wish(&mut self, wish: Target) {
         self.wish = wish;
         self.bound_selection();
@@ -174,14 +175,18 @@ impl Subscriber {
         self.wish.encoding.min(self.config.max_layer)
     }
 
-    fn bound_selection(&mut self) {
+    /// The highest layer that the row allows.
+    fn layer_bound(&self) -> Layer {
         // Zero is no bound, and so is more than there can be.
         let bound = |count: u8| count.wrapping_sub(1).min(7);
-        let bound = Layer {
+        Layer {
             spatial: bound(self.config.spatial_layers),
             temporal: bound(self.config.temporal_layers),
-        };
-        self.selection.wish = self.wish.layer.within(bound);
+        }
+    }
+
+    fn bound_selection(&mut self) {
+        self.selection.wish = self.wish.layer.within(self.layer_bound());
     }
 
     /// Takes in a config of the same life, transport and SSRCs.
@@ -291,17 +296,21 @@ impl Subscriber {
         self.config.flags & SubscriptionConfig::PAUSED != 0
     }
 
-    /// What it asks of the viewer's network, with what its layers take, bits per second.
-    pub(crate) fn claim(&self, now: Micros, rates: [u64; TrackConfig::MAX_ENCODINGS]) -> Claim {
-        let top = usize::from(self.config.max_layer).min(rates.len() - 1);
+    /// What it asks of the viewer's network; `rates` are those of the track's encodings that are live.
+    pub(crate) fn claim(&self, now: Micros, rates: &[Option<&Rates>]) -> Claim {
+        let mut steps = Steps::new();
+        for (encoding, rates) in (0..=self.config.max_layer).zip(rates) {
+            if let Some(rates) = rates {
+                steps.add(encoding, rates, self.layer_bound());
+            }
+        }
         Claim {
             row: self.link.row,
             priority: self.config.priority,
-            rates,
-            top,
-            current: (!self.starved).then(|| usize::from(self.wish.encoding).min(top)),
+            steps,
+            current: (!self.starved).then_some(self.wish),
             may_rise: self.patience.may_rise(now),
-            given: None,
+            taken: 0,
         }
     }
 
@@ -320,24 +329,18 @@ impl Subscriber {
         self.short_since = None;
     }
 
-    /// The network carries a layer. Returns whether it carried nothing before, and whether the
-    /// layer is another one.
-    pub(crate) fn allow(&mut self, now: Micros, layer: usize) -> (bool, bool) {
-        let top = usize::from(self.config.max_layer).min(TrackConfig::MAX_ENCODINGS - 1);
-        let before = usize::from(self.wish.encoding).min(top);
+    /// The network carries a target. Returns whether it carried nothing before, and whether the
+    /// target is another one.
+    pub(crate) fn allow(&mut self, now: Micros, target: Target) -> (bool, bool) {
+        let before = self.wish;
         let fed = std::mem::replace(&mut self.starved, false);
-        match layer.cmp(&before) {
+        match target.cmp(&before) {
             std::cmp::Ordering::Less => self.patience.fell(now),
             std::cmp::Ordering::Greater => self.patience.rose(now),
             std::cmp::Ordering::Equal => {}
         }
-        // All that may be sent is all that may ever come.
-        let encoding = u8::try_from(layer).ok().filter(|_| layer < top);
-        self.set_wish(Target {
-            encoding: encoding.unwrap_or(u8::MAX),
-            layer: Layer::TOP,
-        });
-        (fed, layer != before)
+        self.set_wish(target);
+        (fed, target != before)
     }
 
     /// Whether it is sent an encoding, or would be if packets of it came.

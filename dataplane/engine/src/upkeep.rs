@@ -28,8 +28,8 @@ impl Engine {
         }
     }
 
-    /// Sets what a subscription of this worker should get at most, inside the bounds of its row. For the congestion
-    /// controller; at first it is everything.
+    /// Sets what a subscription of this worker should get at most, inside the bounds of its row. At first it is
+    /// everything; where a viewer's network is known, what that carries takes its place.
     pub fn set_target(&mut self, now: Micros, subscription: u32, target: Target) {
         let slot = self.subscriptions.get_mut(subscription as usize);
         if let Some(subscriber) = slot.and_then(|slot| slot.as_deref_mut()) {

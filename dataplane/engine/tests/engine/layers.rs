@@ -7,6 +7,7 @@ use ion_tables::{ExtensionKind, Subscription, SubscriptionCounters};
 use ion_wire::CodecKind;
 use ion_wire::codec::{vp8, vp9};
 use ion_wire::dependency::{Frame, Mandatory, Structure};
+use ion_wire::rtcp::build;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +42,8 @@ struct Stage {
     viewer: usize,
     sub: u32,
     encoder: Encoder,
+    /// Packets of each frame.
+    parts: u64,
 }
 
 impl Stage {
@@ -57,6 +60,7 @@ impl Stage {
             viewer,
             sub,
             encoder,
+            parts: 2,
         }
     }
 
@@ -72,7 +76,7 @@ impl Stage {
         for _ in 0..pictures {
             let asked = self.world.plis(self.publisher).len();
             let key = std::mem::replace(&mut self.encoder.answered, asked) != asked;
-            for packet in self.encoder.picture(key, true, 2) {
+            for packet in self.encoder.picture(key, true, self.parts) {
                 self.world.rtp(self.publisher, &packet);
             }
             self.world.flush();
@@ -241,6 +245,48 @@ fn every_layer_is_got_whole_and_alone_after_every_change() {
                 assert_eq!(counters.layer_in_use.load(), in_use, "{shape:?} {layer:?}");
                 assert_eq!(counters.layer_wanted.load(), in_use);
             }
+        }
+        stage.check_whole();
+        assert_eq!(stage.world.all_drops(), []);
+    }
+}
+
+/// What a network carries is given by REMB, as a part of what everything takes: fewer pictures come after smaller ones.
+#[test]
+fn a_network_that_carries_less_gets_the_layers_that_it_carries() {
+    for shape in SHAPES.into_iter().filter(|shape| shape.spatial == 3) {
+        let mut stage = Stage::new(shape, 1_000);
+        stage.parts = 12;
+        stage.run(90);
+        let rate = |stage: &Stage, pictures: usize| {
+            let frames = stage.layers_of_last(pictures as u64).len() as u64;
+            let got = stage.world.clients[stage.viewer].of(media_ssrc(stage.sub));
+            let last = &got[got.len() - (frames * stage.parts) as usize..];
+            let bytes: usize = last.iter().map(|got| got.payload.len() + 44).sum();
+            bytes as u64 * 8 * 1_000_000 / (pictures as u64 * 33_333)
+        };
+        let whole = rate(&stage, 60);
+        // In hundredths: between what a step takes and what the next one would, with its margin.
+        let steps = match shape.mode {
+            Mode::Full => [(90, 1, 2), (50, 0, 2), (25, 0, 1), (14, 0, 0), (200, 2, 2)],
+            // Of each picture one frame, whatever its size.
+            Mode::Key => [(90, 0, 1), (40, 0, 0), (80, 0, 1), (40, 0, 0), (200, 2, 2)],
+        };
+        for (percent, spatial, temporal) in steps {
+            for _ in 0..2 {
+                let mut buffer = vec![0; 64];
+                let bps = whole * percent / 100;
+                let len = build::remb(&mut buffer, 7, bps, &[media_ssrc(stage.sub)]).unwrap();
+                stage.world.send_rtcp(stage.viewer, &buffer[..len]);
+                stage.run(120);
+                if percent < 100 {
+                    let sent = rate(&stage, 60);
+                    assert!(sent <= bps, "{shape:?} {sent} of {bps}");
+                }
+            }
+            let layer = Layer { spatial, temporal };
+            let got = stage.layers_of_last(8);
+            assert_eq!(got, stage.expected(8, layer), "{shape:?} {percent}");
         }
         stage.check_whole();
         assert_eq!(stage.world.all_drops(), []);
