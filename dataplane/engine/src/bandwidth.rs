@@ -88,6 +88,11 @@ impl Bandwidth {
         sent.sent(now, bytes, probing, stream);
     }
 
+    /// Whether there is something to look after: feedback comes, or was agreed on.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.known || self.sent.is_some()
+    }
+
     /// Whether what is sent has to be spread, so as not to fill a queue.
     pub(crate) fn is_limited(&self) -> bool {
         self.known && self.sent.is_some() && !self.estimator.is_unlimited()

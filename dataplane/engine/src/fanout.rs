@@ -113,7 +113,7 @@ impl Engine {
         let bandwidth = transport.bandwidth.as_deref();
         let paced = !subscriber.audio
             && (bandwidth.is_some_and(Bandwidth::is_limited) || subscriber.behind.is_some());
-        let tended = bandwidth.is_some();
+        let tended = bandwidth.is_some_and(Bandwidth::is_heard);
         let mut sending = Sending {
             tables: &self.tables,
             subscriber,
