@@ -7,7 +7,7 @@ use ion_tables::{ExtensionKind, Subscription, SubscriptionCounters};
 use ion_wire::CodecKind;
 use ion_wire::codec::{vp8, vp9};
 use ion_wire::dependency::{Frame, Mandatory, Structure};
-use ion_wire::rtcp::build;
+use ion_wire::rtcp::{build, twcc};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +44,12 @@ struct Stage {
     encoder: Encoder,
     /// Packets of each frame.
     parts: u64,
+    /// Packets that were left to the pacer.
+    behind: usize,
+    /// Whether the viewer reports on packets, so far so many, in so many messages.
+    acknowledges: bool,
+    reported: usize,
+    count: u8,
 }
 
 impl Stage {
@@ -61,6 +67,10 @@ impl Stage {
             sub,
             encoder,
             parts: 2,
+            behind: 0,
+            acknowledges: false,
+            reported: 0,
+            count: 0,
         }
     }
 
@@ -80,8 +90,39 @@ impl Stage {
                 self.world.rtp(self.publisher, &packet);
             }
             self.world.flush();
-            self.world.advance(33_333);
+            let at_once = self.world.clients[self.viewer].rtp.len();
+            for _ in 0..3 {
+                self.world.advance(11_111);
+                if self.acknowledges {
+                    self.acknowledge();
+                }
+            }
+            self.behind += self.world.clients[self.viewer].rtp.len() - at_once;
         }
+    }
+
+    /// The viewer says that all has come, and just now.
+    fn acknowledge(&mut self) {
+        let got = &self.world.clients[self.viewer].rtp[self.reported..];
+        let numbers = got
+            .iter()
+            .filter_map(|got| got.extension(ExtensionKind::TransportCc));
+        let mut numbers = numbers.map(|number| u16::from_be_bytes(number.try_into().unwrap()));
+        let Some(base_sequence) = numbers.next() else {
+            return;
+        };
+        let arrivals = vec![Some(self.world.now.0 + 50_000_000); numbers.count() + 1];
+        self.reported += got.len();
+        let header = twcc::TwccHeader {
+            sender_ssrc: 7,
+            media_ssrc: media_ssrc(self.sub),
+            base_sequence,
+            feedback_count: self.count,
+        };
+        self.count = self.count.wrapping_add(1);
+        let mut buffer = vec![0; 1_200];
+        let written = twcc::write(&mut buffer, &header, &arrivals).unwrap();
+        self.world.send_rtcp(self.viewer, &buffer[..written.len]);
     }
 
     /// Frames that the viewer got all of, with the index of their first packet.
@@ -256,8 +297,10 @@ fn every_layer_is_got_whole_and_alone_after_every_change() {
 fn a_network_that_carries_less_gets_the_layers_that_it_carries() {
     for shape in SHAPES.into_iter().filter(|shape| shape.spatial == 3) {
         let mut stage = Stage::new(shape, 1_000);
-        stage.parts = 12;
+        stage.parts = 40;
         stage.run(90);
+        stage.reported = stage.world.clients[stage.viewer].rtp.len();
+        stage.acknowledges = true;
         let rate = |stage: &Stage, pictures: usize| {
             let frames = stage.layers_of_last(pictures as u64).len() as u64;
             let got = stage.world.clients[stage.viewer].of(media_ssrc(stage.sub));
@@ -288,6 +331,7 @@ fn a_network_that_carries_less_gets_the_layers_that_it_carries() {
             let got = stage.layers_of_last(8);
             assert_eq!(got, stage.expected(8, layer), "{shape:?} {percent}");
         }
+        assert!(stage.behind > 0, "nothing was paced");
         stage.check_whole();
         assert_eq!(stage.world.all_drops(), []);
     }
