@@ -128,8 +128,8 @@ fn processes(settings: &Settings, flags: &Flags) -> Result<(Process, Process), S
     let bypass = &settings.bypass;
     let details = [
         ("--interface", settings.interface.clone()),
-        ("--xdp-mode", bypass.xdp_mode.clone()),
-        ("--xdp-copy", bypass.xdp_copy.clone()),
+        ("--xdp-mode", Some(bypass.xdp_mode.clone())),
+        ("--xdp-copy", Some(bypass.xdp_copy.clone())),
         ("--busy-poll", bypass.busy_poll.map(|us| us.to_string())),
     ];
     for (flag, value) in details {

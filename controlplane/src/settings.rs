@@ -58,12 +58,12 @@ impl Io {
 }
 
 /// Details of AF_XDP, as `ion-dataplane` takes them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bypass {
     /// Where the XDP program runs: `auto`, `native` or `generic`.
-    pub xdp_mode: Option<String>,
+    pub xdp_mode: String,
     /// How frames get to the device: `auto`, `copy` or `zero-copy`.
-    pub xdp_copy: Option<String>,
+    pub xdp_copy: String,
     /// Busy polling, microseconds.
     pub busy_poll: Option<u16>,
 }

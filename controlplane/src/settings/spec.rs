@@ -68,7 +68,9 @@ pub(super) struct Draft {
     workers: Option<usize>,
     io: Option<Io>,
     interface: Option<String>,
-    bypass: Bypass,
+    xdp_mode: Option<String>,
+    xdp_copy: Option<String>,
+    busy_poll: Option<u16>,
     keys: Option<Keys>,
     state_dir: Option<PathBuf>,
     log: Option<String>,
@@ -106,7 +108,11 @@ impl Draft {
             workers: self.workers.unwrap_or_else(default_workers),
             io: self.io.unwrap_or(Io::Auto),
             interface: self.interface,
-            bypass: self.bypass,
+            bypass: Bypass {
+                xdp_mode: self.xdp_mode.unwrap_or_else(|| "auto".to_owned()),
+                xdp_copy: self.xdp_copy.unwrap_or_else(|| "auto".to_owned()),
+                busy_poll: self.busy_poll,
+            },
             keys,
             state_dir: self.state_dir.unwrap_or_else(|| PathBuf::from("./var")),
             log: self.log.unwrap_or_else(|| "info".to_owned()),
@@ -302,12 +308,7 @@ pub(super) const SPECS: [Spec; 17] = [
         list: false,
         secret: false,
         expected: "auto, native or generic",
-        set: |d, i| {
-            put(
-                &mut d.bypass.xdp_mode,
-                word(i, &["auto", "native", "generic"]),
-            )
-        },
+        set: |d, i| put(&mut d.xdp_mode, word(i, &["auto", "native", "generic"])),
         about: "Where the XDP program runs: \"native\" is in the driver, \"generic\" behind it.",
         example: "xdp_mode = \"auto\"",
     },
@@ -316,12 +317,7 @@ pub(super) const SPECS: [Spec; 17] = [
         list: false,
         secret: false,
         expected: "auto, copy or zero-copy",
-        set: |d, i| {
-            put(
-                &mut d.bypass.xdp_copy,
-                word(i, &["auto", "copy", "zero-copy"]),
-            )
-        },
+        set: |d, i| put(&mut d.xdp_copy, word(i, &["auto", "copy", "zero-copy"])),
         about: "How AF_XDP's frames get to the device: \"zero-copy\" needs a driver that can.",
         example: "xdp_copy = \"auto\"",
     },
@@ -330,7 +326,7 @@ pub(super) const SPECS: [Spec; 17] = [
         list: false,
         secret: false,
         expected: "microseconds, 1 to 1000",
-        set: |d, i| put(&mut d.bypass.busy_poll, busy_poll(i)),
+        set: |d, i| put(&mut d.busy_poll, busy_poll(i)),
         about: "Let workers poll the interface for so many microseconds, in place of interrupts.",
         example: "busy_poll = 50",
     },

@@ -1,4 +1,4 @@
-use crate::support::{Dataplane, StateDir, attach_when_free, command, until};
+use crate::support::{Dataplane, StateDir, attach_when_free, command, until, without};
 use ion_tables::attach::{AttachError, attach};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -145,7 +145,7 @@ fn what_cannot_be_meant_is_refused_with_what_would_be_right() {
     std::fs::write(file.path(), "in the way").unwrap();
     let cases: [(&[&str], &[&str]); 5] = [
         (&["--workers", "0"], &["--workers", "1..=64"]),
-        (&["--io", "xdp"], &["--io", "auto", "socket"]),
+        (&["--io", "ring"], &["--io", "auto", "xdp", "socket"]),
         (&["--log", "ion=loud"], &["--log", "info"]),
         (&["--media", "192.0.2.1:7882"], &["192.0.2.1", "ip address"]),
         (
@@ -164,50 +164,12 @@ fn what_cannot_be_meant_is_refused_with_what_would_be_right() {
     assert!(said.contains("--state-dir"), "{said}");
 }
 
-/// Makes `io_uring_setup` fail with EPERM in the process to be, as a container's
-/// seccomp profile does.
-fn without_io_uring(command: &mut std::process::Command) {
-    let setup = u32::try_from(libc::SYS_io_uring_setup).unwrap();
-    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
-    let op = |code: u32, k: u32, jf: u8| libc::sock_filter {
-        code: u16::try_from(code).unwrap(),
-        jt: 0,
-        jf,
-        k,
-    };
-    let program = [
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, setup, 1),
-        op(libc::BPF_RET | libc::BPF_K, refuse, 0),
-        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
-    ];
-    let install = move || {
-        let mut program = program;
-        let filter = libc::sock_fprog {
-            len: 4,
-            filter: program.as_mut_ptr(),
-        };
-        // SAFETY: takes plain numbers.
-        let bound = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        let mode = libc::SECCOMP_MODE_FILTER;
-        // SAFETY: the filter and its program outlive the call, which copies them.
-        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
-        if bound == 0 && set == 0 {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    };
-    // SAFETY: between fork and exec this makes two system calls and allocates nothing.
-    unsafe { command.pre_exec(install) };
-}
-
 #[test]
 fn where_io_uring_is_refused_it_says_so_once_and_runs_on_sockets() {
     let state_dir = StateDir::new();
     let arguments = [&LOOPBACK[..], &["--io", "uring"]].concat();
     let mut command = command(&state_dir, &arguments);
-    without_io_uring(&mut command);
+    without(&mut command, libc::SYS_io_uring_setup);
     let dataplane = Dataplane::spawn(command);
     let log = dataplane.log();
     let reasons = log.lines().filter(|l| l.contains("io_uring is refused"));

@@ -2,6 +2,7 @@
 
 use ion_tables::attach::{AttachError, Attached, attach};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -131,4 +132,42 @@ pub(crate) fn attach_when_free(state_dir: &StateDir) -> Attached {
         attached.is_some()
     });
     attached.unwrap()
+}
+
+/// Makes a system call fail with EPERM in the process to be, as a container's seccomp
+/// profile does.
+pub(crate) fn without(command: &mut Command, call: libc::c_long) {
+    let call = u32::try_from(call).unwrap();
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+    let op = |code: u32, k: u32, jf: u8| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt: 0,
+        jf,
+        k,
+    };
+    let program = [
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call, 1),
+        op(libc::BPF_RET | libc::BPF_K, refuse, 0),
+        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let install = move || {
+        let mut program = program;
+        let filter = libc::sock_fprog {
+            len: 4,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: takes plain numbers.
+        let bound = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        let mode = libc::SECCOMP_MODE_FILTER;
+        // SAFETY: the filter and its program outlive the call, which copies them.
+        let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter) };
+        if bound == 0 && set == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+    unsafe { command.pre_exec(install) };
 }
