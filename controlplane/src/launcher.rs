@@ -125,16 +125,13 @@ fn processes(settings: &Settings, flags: &Flags) -> Result<(Process, Process), S
     }
     dataplane.arg("--workers", settings.workers.to_string());
     dataplane.arg("--io", settings.io.as_str());
-    let bypass = &settings.bypass;
-    let details = [
-        ("--interface", settings.interface.clone()),
-        ("--xdp-mode", Some(bypass.xdp_mode.clone())),
-        ("--xdp-copy", Some(bypass.xdp_copy.clone())),
-        ("--busy-poll", bypass.busy_poll.map(|us| us.to_string())),
-    ];
-    for (flag, value) in details {
-        if let Some(value) = value {
-            dataplane.arg(flag, value);
+    if let Some(interface) = &settings.interface {
+        let bypass = &settings.bypass;
+        dataplane.arg("--interface", interface);
+        dataplane.arg("--xdp-mode", &bypass.xdp_mode);
+        dataplane.arg("--xdp-copy", &bypass.xdp_copy);
+        if let Some(microseconds) = bypass.busy_poll {
+            dataplane.arg("--busy-poll", microseconds.to_string());
         }
     }
     dataplane.arg("--state-dir", settings.state_dir.display().to_string());

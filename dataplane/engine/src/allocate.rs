@@ -96,6 +96,8 @@ pub(crate) struct Claim {
     pub(crate) current: Option<Target>,
     /// It may be given more than before.
     pub(crate) may_rise: bool,
+    /// It is given the lowest step, whatever there is room for.
+    pub(crate) kept: bool,
     /// So many steps it is given.
     pub(crate) taken: usize,
 }
@@ -140,7 +142,11 @@ impl Claim {
 pub(crate) fn allocate(budget: u64, claims: &mut [Claim]) {
     claims.sort_unstable_by_key(|claim| (Reverse(claim.priority), claim.row));
     let mut left = budget;
-    claims.iter_mut().for_each(|claim| claim.taken = 0);
+    for claim in claims.iter_mut() {
+        let lowest = claim.steps.as_slice().first().filter(|_| claim.kept);
+        claim.taken = usize::from(lowest.is_some());
+        left = left.saturating_sub(lowest.map_or(0, |step| step.bps));
+    }
     loop {
         let mut raised = false;
         for claim in claims.iter_mut() {
@@ -214,6 +220,7 @@ mod tests {
             steps,
             current: None,
             may_rise: true,
+            kept: false,
             taken: 0,
         }
     }
@@ -226,6 +233,16 @@ mod tests {
     }
 
     const SIMULCAST: [u64; 3] = [150_000, 500_000, 1_700_000];
+
+    #[test]
+    fn what_is_kept_gets_its_lowest_step_whatever_there_is() {
+        let mut claims = [claim(1, 0, &[300, 900])];
+        claims[0].kept = true;
+        allocate(100, &mut claims);
+        assert_eq!(claims[0].taken, 1);
+        allocate(2_000, &mut claims);
+        assert_eq!(claims[0].taken, 2);
+    }
 
     #[test]
     fn all_get_something_before_one_gets_more_and_priority_goes_first() {

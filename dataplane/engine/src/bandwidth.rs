@@ -4,7 +4,9 @@
 use crate::allocate::{Claim, allocate};
 use crate::congestion::{Bounds, Ecn, Estimator, Probe, Refused, SentPackets};
 use crate::engine::Engine;
-use crate::limits::{BANDWIDTH_US, LAYERS_UNWATCHED_US, PROBE_REPEATS, TICK_US, VIDEO_SHORT_US};
+use crate::limits::{
+    BANDWIDTH_US, LAYERS_UNWATCHED_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US,
+};
 use crate::output::Output;
 use crate::pacer::Pacer;
 use crate::peer::PeerMessage;
@@ -53,7 +55,10 @@ impl Bandwidth {
         let by_stream = config.flags & TransportConfig::CCFB_OUT != 0;
         let numbered = config.flags & TransportConfig::TRANSPORT_CC_OUT != 0;
         Self {
-            estimator: make(Bounds::default()),
+            estimator: make(Bounds {
+                start_bps: START_BPS,
+                ..Bounds::default()
+            }),
             sent: (numbered || by_stream).then(|| SentPackets::new(next, by_stream, Ecn::NotEct)),
             pacer: Pacer::default(),
             burst: None,
@@ -314,6 +319,10 @@ impl Engine {
         let mut claims = std::mem::take(&mut self.scratch.claims);
         claims.clear();
         let audio = self.list_claims(now, row, &mut claims);
+        // A viewer's own estimate (REMB) hardly ever exceeds by much what it is sent: taken at its word, it would
+        // keep video away that it has room for. So it chooses between layers, and pauses none.
+        let own_word = self.bandwidth(row).is_some_and(|b| b.sent.is_none());
+        claims.iter_mut().for_each(|claim| claim.kept = own_word);
         let wanted = audio + claims.iter().map(Claim::most).sum::<u64>();
         allocate(budget.saturating_sub(audio), &mut claims);
         if let Some(bandwidth) = self.bandwidth(row) {

@@ -224,3 +224,12 @@ const _: () = {
     assert!(SENT_FRAMES.is_multiple_of(64));
     assert!(TWCC_MIN_US <= TWCC_MAX_US && NACK_INTERVAL_MIN_US >= TICK_US);
 };
+
+/// What a viewer's network is taken to carry at first, bits per second. Everything is sent before anything
+/// was heard of it: the first feedback must not take away what it has just seen arrive.
+pub(crate) const START_BPS: u64 = 10_000_000;
+
+/// Transport-wide numbers that a successor leaves out. They are stored with each report only, and a
+/// number that the viewer has seen before is never reported on again: it would be taken for lost. More than
+/// are sent between two reports, and few enough to be a step forward (less than a quarter of 2^16).
+pub(crate) const TRANSPORT_CC_SKIP: u64 = 8_192;

@@ -310,6 +310,7 @@ impl Subscriber {
             steps,
             current: (!self.starved).then_some(self.wish),
             may_rise: self.patience.may_rise(now),
+            kept: false,
             taken: 0,
         }
     }

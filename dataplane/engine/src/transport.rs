@@ -2,7 +2,8 @@ use crate::bandwidth::Bandwidth;
 use crate::clock::PublisherClock;
 use crate::limits::{
     MAX_DATAGRAM, RTCP_SENDERS, RTX_CREDIT_MAX, RTX_CREDIT_PERIOD, SSRCS_SENT,
-    STREAMS_PER_TRANSPORT, VIEWER_FEEDBACKS, VIEWER_KEYFRAMES, VIEWER_NACKS, VIEWER_PERIOD_US,
+    STREAMS_PER_TRANSPORT, TRANSPORT_CC_SKIP, VIEWER_FEEDBACKS, VIEWER_KEYFRAMES, VIEWER_NACKS,
+    VIEWER_PERIOD_US,
 };
 use crate::time::Micros;
 use crate::transmit::Path;
@@ -211,7 +212,10 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(link: RowLink, config: TransportConfig, state: TransportState) -> Self {
         let state = if state.generation == link.generation {
-            state
+            TransportState {
+                transport_cc_next: state.transport_cc_next + TRANSPORT_CC_SKIP,
+                ..state
+            }
         } else {
             TransportState {
                 generation: link.generation,

@@ -12,8 +12,10 @@
 mod harness;
 
 use harness::*;
+use ion_engine::MakeEstimator;
 use ion_engine::Micros;
 use ion_engine::congestion::Ecn;
+use ion_engine::congestion::{Bounds, IonEstimator};
 use ion_sim::link::{Link, LinkSpec, Load, Packet};
 use ion_tables::event::EventReader;
 use ion_tables::*;
@@ -60,7 +62,13 @@ struct Stage {
 
 impl Stage {
     fn new(spec: LinkSpec) -> Self {
+        Self::with_estimator(spec, ion_engine::EngineConfig::default().estimator)
+    }
+
+    fn with_estimator(spec: LinkSpec, estimator: MakeEstimator) -> Self {
         let mut world = World::new(1);
+        world.config.estimator = estimator;
+        world.start_workers(1);
         let publisher = world.client(0, false);
         let viewer = world.client(0, true);
         let layers: Vec<_> = (0..3_u32)
@@ -301,8 +309,14 @@ fn a_viewer_that_is_not_limited_is_sent_everything_at_once() {
 
 #[test]
 fn who_is_paced_gets_every_packet_once_in_order_and_in_time() {
-    // Room for the highest layer, and not for its bursts.
-    let mut stage = Stage::new(LinkSpec::steady(2_400_000));
+    // Room for the highest layer, and not for its bursts; and little known of it at first.
+    let mut stage = Stage::with_estimator(LinkSpec::steady(2_400_000), |bounds| {
+        let start_bps = 600_000;
+        Box::new(IonEstimator::new(Bounds {
+            start_bps,
+            ..bounds
+        }))
+    });
     let mut waited = 0;
     for _ in 0..6_000 {
         stage.step();
