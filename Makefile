@@ -45,8 +45,16 @@ media: ## Encode what the load generator publishes
 test: build loadtest setup-test media ## Run every test but the slow matrix
 	@scripts/test.sh
 
+.PHONY: transmit-cost
+transmit-cost: setup
+	$(CARGO) build --release --locked -p ion-io --example transmit_cost
+
+.PHONY: test-kernels
+test-kernels: build loadtest transmit-cost setup-test media ## Forward under Linux 6.1, 6.12 and the newest, in virtual machines
+	@node tests/run.mjs --full --only kernel-
+
 .PHONY: test-full
-test-full: build loadtest setup-test media ## Run every test and the slow matrix of real clients
+test-full: build loadtest transmit-cost setup-test media ## Run every test and the slow matrix of real clients
 	@scripts/test.sh --full
 
 .PHONY: test-loom

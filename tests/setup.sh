@@ -23,6 +23,10 @@ have npm || need 'the packages of the test runner' npm
 have ip || need 'network namespaces' iproute2
 have ethtool || need 'checksums on veth' ethtool
 have curl || need 'requests inside network namespaces' curl
+have qemu-system-x86_64 || need 'virtual machines with other kernels' qemu-system-x86
+have busybox || need 'virtual machines with other kernels' busybox-static
+have strip || need 'virtual machines with other kernels' binutils
+have xz || need 'virtual machines with other kernels' xz-utils
 have chromium chromium-browser google-chrome || need 'browser tests' chromium
 have firefox-esr firefox || need 'browser tests' firefox-esr
 { have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; } || need 'aiortc and FFmpeg from PyPI' python3 python3-venv

@@ -27,6 +27,10 @@ pub struct Bypass {
 /// The interface that packets bypass the stack at.
 struct Interface {
     name: String,
+    /// Receive queues that it has without the XDP program too. virtio-net adds some for the
+    /// program, which go with it, and never lets go of a zero-copy socket on one of those: up
+    /// to Linux 7.3 the next program crashes the kernel then.
+    queues: u32,
     mode: ion_ebpf::XdpMode,
     xdp: Arc<Mutex<Xdp>>,
     /// Detached by somebody else, and when to try again.
@@ -93,12 +97,14 @@ impl Bypass {
     }
 
     fn attach(&mut self, name: &str, mode: ion_ebpf::XdpMode) -> Result<Interface, Error> {
+        let queues = ion_io::xdp::queues(name).unwrap_or(1);
         let xdp = self.programs.attach_xdp(name, mode)?;
         if let Some(reason) = xdp.fallback() {
             warn!("the XDP program runs behind the driver, at more CPU per packet: {reason}");
         }
         Ok(Interface {
             name: name.to_owned(),
+            queues: queues.min(ion_ebpf::MAX_QUEUES),
             mode,
             xdp: Arc::new(Mutex::new(xdp)),
             retry: None,
@@ -144,8 +150,7 @@ impl Bypass {
         let Some(interface) = self.interface.as_ref().filter(|_| self.is_cheaper(options)) else {
             return vec![None; workers];
         };
-        let queues = ion_io::xdp::queues(&interface.name).unwrap_or(1);
-        let queues = queues.min(ion_ebpf::MAX_QUEUES);
+        let queues = interface.queues;
         if (queues as usize) < workers {
             warn!(
                 queues,

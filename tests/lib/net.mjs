@@ -22,7 +22,7 @@ const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2' };
 const ip = (...args) => run('ip', args);
 
 /** Makes namespaces; they are taken down after the scenario. @param {import('./scenario.mjs').Context} t @param {string[]} names */
-async function makeNamespaces(t, names) {
+export async function makeNamespaces(t, names) {
   for (const name of names) {
     await ip('netns', 'add', name).catch((error) => {
       throw new Missing(`network namespaces need root (CAP_NET_ADMIN, CAP_SYS_ADMIN): ${error.message.trim().split('\n').pop()}`);
@@ -33,8 +33,8 @@ async function makeNamespaces(t, names) {
   }
 }
 
-/** @param {string[]} names */
-async function refuseWaysOut(names) {
+/** A test that could reach the world ends here. @param {string[]} names */
+export async function refuseWaysOut(names) {
   for (const name of names) {
     const routes = await ip('-n', name, 'route', 'show', 'table', 'all');
     if (/^default|\bvia\b/m.test(routes)) throw new Error(`The namespace ${name} has a way out: ${routes}`);

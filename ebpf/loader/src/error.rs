@@ -48,7 +48,7 @@ pub enum Error {
         program: &'static str,
         /// What the kernel said.
         source: io::Error,
-        /// The verifier's reasons.
+        /// The last of what the verifier says, which is its reason.
         log: String,
     },
     /// More than there is room for.
@@ -105,17 +105,22 @@ impl Error {
             } if io_error.kind() != io::ErrorKind::PermissionDenied
                 || !verifier_log.to_string().trim().is_empty() =>
             {
-                // The verifier says EPERM too, but it says why.
+                // The verifier says EPERM too, but it says why, after thousands of lines on how it got there.
+                let log = verifier_log.to_string();
+                let lines: Vec<&str> = log.trim_end().lines().collect();
                 Self::Rejected {
                     program,
                     source: io_error,
-                    log: verifier_log.to_string(),
+                    log: lines[lines.len().saturating_sub(VERIFIER_LINES)..].join("\n"),
                 }
             }
             other => Self::aya(program, other),
         }
     }
 }
+
+/// Of the verifier's log: a few instructions, what is wrong with the last one, and some statistics.
+const VERIFIER_LINES: usize = 12;
 
 fn errno_of(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);

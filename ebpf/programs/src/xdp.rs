@@ -5,6 +5,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_load_bytes};
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
+use core::hint::black_box;
 use ion_ebpf_types::{
     Action, Endpoint, FlowKey, Ip, MAX_REDIRECTED_LEN, Relay, Sample, Settings, Verdict, judge,
 };
@@ -139,8 +140,11 @@ fn report(ctx: &XdpContext, udp: &UdpFrame, sample: &Sample) {
     let sample = entry.write(*sample);
     let len = udp.payload_len.unwrap_or(0);
     sample.payload_len = len as u16;
-    let copied = len.min(sample.payload.len());
-    if copied > 0 {
+    // Counted from one less: the verifier of Linux 6.1 does not conclude from `copied != 0` that at least
+    // one byte is asked for, and the compiler must not turn the comparison into that.
+    let less = black_box(len.min(sample.payload.len()).wrapping_sub(1));
+    if less < sample.payload.len() {
+        let copied = less + 1;
         // SAFETY: `copied` bytes are written to the array, which has as many.
         let error = unsafe {
             bpf_xdp_load_bytes(

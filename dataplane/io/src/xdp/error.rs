@@ -40,8 +40,9 @@ pub enum XdpError {
         /// What the kernel said.
         source: Errno,
     },
-    /// A queue cannot be had.
-    #[error("queue {queue} of {name}: {source}: {}", bind_remedy(*source))]
+    /// A queue cannot be had. Its number is not in the text: workers that fail alike say the
+    /// same, and it is logged once.
+    #[error("{name}: {source}: {}", bind_remedy(*source))]
     Bind {
         /// The interface.
         name: String,
@@ -87,7 +88,7 @@ fn socket_remedy(error: Errno) -> &'static str {
 fn bind_remedy(error: Errno) -> &'static str {
     match error {
         Errno::BUSY => {
-            "another AF_XDP socket has it: `ss --xdp` shows whose; a queue serves one worker"
+            "another AF_XDP socket has the queue: `ss --xdp` shows whose; a queue serves one worker"
         }
         Errno::INVAL => "the interface has no such queue, or its driver no AF_XDP",
         Errno::OPNOTSUPP => "its driver cannot do zero-copy: ask for copy mode",

@@ -6,6 +6,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 /// `ETHTOOL_GTXCSUM`: whether the device fills in checksums of what is sent.
 const ETHTOOL_GTXCSUM: u32 = 0x16;
+/// `ETHTOOL_GDRVINFO`: which driver it is.
+const ETHTOOL_GDRVINFO: u32 = 0x03;
 /// `ETHTOOL_GCHANNELS`: how many queues there are.
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
 
@@ -30,6 +32,19 @@ struct EthtoolChannels {
     other: u32,
     combined: u32,
 }
+
+/// `struct ethtool_drvinfo`.
+#[repr(C)]
+struct EthtoolDriver {
+    cmd: u32,
+    name: [u8; 32],
+    rest: [u32; 40],
+}
+
+/// The driver whose packets the kernel makes of the frames' pages in copy mode
+/// (`IFF_TX_SKB_NO_LINEAR`). It overlooks the metadata of those in Linux 6.12, and the driver
+/// does in zero-copy mode: packets would leave with half a checksum.
+const OVERLOOKS_METADATA: &[u8] = b"virtio_net\0";
 
 /// What can change while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,13 +106,22 @@ impl Interface {
     }
 
     /// Whether the device, or the kernel just before it, fills in checksums of packets that
-    /// ask for it; not if that was switched off (`ethtool -K … tx off`).
+    /// ask for it by TX metadata; not if that was switched off (`ethtool -K … tx off`).
     pub(crate) fn fills_in_checksums(&self) -> bool {
         let mut value = EthtoolValue {
             cmd: ETHTOOL_GTXCSUM,
             data: 0,
         };
-        self.ethtool(&mut value).is_ok() && value.data != 0
+        self.ethtool(&mut value).is_ok() && value.data != 0 && !self.overlooks_metadata()
+    }
+
+    fn overlooks_metadata(&self) -> bool {
+        let mut driver = EthtoolDriver {
+            cmd: ETHTOOL_GDRVINFO,
+            name: [0; 32],
+            rest: [0; 40],
+        };
+        self.ethtool(&mut driver).is_ok() && driver.name.starts_with(OVERLOOKS_METADATA)
     }
 
     /// The number of its receive queues.
