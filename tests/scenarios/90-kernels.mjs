@@ -32,7 +32,7 @@ const MOST_ZERO_COPY = 0.15;
 const KERNELS = [
   { name: '6.1', suite: 'bookworm', zeroCopy: false, fullOnly: true },
   { name: '6.12', suite: 'trixie', zeroCopy: false, fullOnly: true },
-  { name: 'newest', suite: 'trixie-backports', zeroCopy: true },
+  { name: 'newest', suite: 'trixie-backports', zeroCopy: true, fullOnly: true },
 ];
 
 /**
