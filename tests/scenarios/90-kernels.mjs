@@ -101,7 +101,7 @@ async function forward(t, vm, way) {
   const settings = ['ION_HTTP=[::]:7880', `ION_PUBLIC_IP=${GUEST.v4},${GUEST.v6}`, 'ION_STATE_DIR=/tmp/ion', ...way.asked];
   const server = await vm.start(`env ${settings.join(' ')} /ion/ion run --dev`, `/tmp/${way.name}.log`);
   await until('The server in the virtual machine is ready', READY_MS, () => get(vm, '/readyz').then(() => true)).catch(async (error) => {
-    throw new Error(`${way.name}: ${error.message} It said:\n${await server.said()}`);
+    throw new Error(`${way.name}: ${error.message} It said:\n${await server.said()}\nThe kernel said last:\n${await vm.run('dmesg | tail -40')}`);
   });
   const said = (await server.said()).split('\n');
   const got = said.map((line) => / forwarding .*io="([^"]*)"/.exec(line)?.[1]).find((io) => io !== undefined) ?? 'nothing';
