@@ -49,6 +49,10 @@ pub enum DropReason {
     MalformedDescriptor,
     /// Feedback on packets that were never sent, or of a kind that was not negotiated.
     FeedbackRefused,
+    /// A repair packet that mended nothing: all that it protects is here, or too much of it is missing.
+    FecUseless,
+    /// A repair packet that is malformed, or protects what cannot be: another stream, or packets not sent yet.
+    FecRefused,
 }
 
 impl DropReason {
@@ -57,7 +61,7 @@ impl DropReason {
     pub const SLOTS: usize = 32;
 
     /// Every reason, in counter order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::NotMedia,
         Self::UnknownAddress,
         Self::MalformedRtp,
@@ -81,6 +85,8 @@ impl DropReason {
         Self::Truncated,
         Self::MalformedDescriptor,
         Self::FeedbackRefused,
+        Self::FecUseless,
+        Self::FecRefused,
     ];
 
     /// Stable name, as metrics carry it.
@@ -109,6 +115,8 @@ impl DropReason {
             Self::Truncated => "truncated",
             Self::MalformedDescriptor => "malformed_descriptor",
             Self::FeedbackRefused => "feedback_refused",
+            Self::FecUseless => "fec_useless",
+            Self::FecRefused => "fec_refused",
         }
     }
 }

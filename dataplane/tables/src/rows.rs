@@ -304,6 +304,8 @@ pub struct EncodingConfig {
     pub ssrc: u32,
     /// SSRC of its retransmissions announced in the offer; 0 is not announced.
     pub rtx_ssrc: u32,
+    /// SSRC of its repair packets (FlexFEC) announced in the offer; 0 is not announced.
+    pub fec_ssrc: u32,
     /// RTP clock, hertz.
     pub clock_rate: u32,
     /// The publisher's worker.
@@ -324,8 +326,10 @@ pub struct EncodingConfig {
     pub mid: Text<19>,
     /// RID of this layer; empty if it is not simulcast.
     pub rid: Text<19>,
+    /// Payload type of its repair packets (FlexFEC-03); 0 is none.
+    pub fec_payload_type: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: [u8; 7],
 }
 
 impl EncodingConfig {
@@ -361,8 +365,10 @@ pub struct EncodingState {
     pub sr_ntp: u64,
     /// RTP timestamp of that report.
     pub sr_rtp: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// SSRC of the repair packets; 0 is none yet.
+    pub fec_ssrc: u32,
+    /// Highest authenticated 48-bit index of that SSRC, plus one; 0 is none.
+    pub fec_srtp_next: u64,
     /// Place in the encoding's stream less index: the stream runs on over changes of
     /// SSRC and leaves out padding-only packets.
     pub position_offset: i64,
@@ -404,12 +410,18 @@ pub struct EncodingCounters {
     pub last_received_us: Counter,
     /// Round-trip time to the publisher, microseconds; 0 is unknown.
     pub rtt_us: Counter,
-    /// Packets made from redundancy (RED) that filled a gap.
+    /// Packets made from redundancy (RED, FlexFEC) that filled a gap.
     pub fec_recovered: Counter,
     /// Level of audio over the last fifth of a second with packets, in dB above silence (0..=127 dBov): 0 is silence.
     pub audio_level: Counter,
+    /// Repair packets (FlexFEC) received.
+    pub fec_packets_received: Counter,
+    /// Bytes of RTP payload of those.
+    pub fec_bytes_received: Counter,
+    /// Repair packets from which nothing was made.
+    pub fec_packets_discarded: Counter,
     /// Zero.
-    pub reserved: [Counter; 14],
+    pub reserved: [Counter; 11],
 }
 
 /// One track sent over one transport.
@@ -448,8 +460,12 @@ pub struct SubscriptionConfig {
     pub spatial_layers: u8,
     /// Temporal layers that may be sent; 0: all.
     pub temporal_layers: u8,
+    /// Payload type of repair packets (FlexFEC-03) at the viewer; 0 is none.
+    pub fec_payload_type: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: u8,
+    /// SSRC of repair packets towards the viewer; 0 is none.
+    pub fec_ssrc: u32,
 }
 
 impl SubscriptionConfig {
@@ -471,6 +487,8 @@ pub struct SubscriptionState {
     pub srtp_next: u64,
     /// The same of the retransmission SSRC.
     pub rtx_srtp_next: u64,
+    /// The same of the SSRC of repair packets.
+    pub fec_srtp_next: u64,
     /// Outgoing SRTP index less the place in that encoding's stream
     /// ([`EncodingState::position_offset`]).
     pub sequence_offset: i64,
@@ -554,8 +572,12 @@ pub struct SubscriptionCounters {
     pub layer_wanted: Counter,
     /// RED payloads made for it.
     pub red_sent: Counter,
+    /// Repair packets (FlexFEC) made for it.
+    pub fec_packets_sent: Counter,
+    /// Bytes of RTP payload of those.
+    pub fec_bytes_sent: Counter,
     /// Zero.
-    pub reserved: [Counter; 10],
+    pub reserved: [Counter; 8],
 }
 
 impl SubscriptionCounters {
@@ -646,10 +668,10 @@ const _: () = {
     assert!(size_of::<TransportSecrets>() == 712);
     assert!(size_of::<TransportState>() == 24);
     assert!(size_of::<TrackConfig>() == 64);
-    assert!(size_of::<EncodingConfig>() == 88);
-    assert!(size_of::<EncodingState>() == 56);
+    assert!(size_of::<EncodingConfig>() == 96);
+    assert!(size_of::<EncodingState>() == 64);
     assert!(size_of::<SubscriptionConfig>() == 72);
-    assert!(size_of::<SubscriptionState>() == 64);
+    assert!(size_of::<SubscriptionState>() == 72);
     assert!(size_of::<TransportCounters>() == 128);
     assert!(size_of::<EncodingCounters>() == 256);
     assert!(size_of::<SubscriptionCounters>() == 256);
