@@ -91,6 +91,10 @@ FUZZ_TARGETS ?= stun rtp rtcp twcc ccfb sdp engine dependency vp8 vp9 red flexfe
 fuzz: setup ## Fuzz each target for FUZZ_SECONDS
 	@scripts/fuzz.sh "$(FUZZ_SECONDS)" $(FUZZ_TARGETS)
 
+.PHONY: wire
+wire: ## Generate the SDK's wire types (web-sdk/src/wire) from api/src/signal
+	ION_UPDATE_WIRE=1 $(CARGO) test --locked -p ion-api --lib wire_types
+
 .PHONY: docs
 docs: ## Build the API documentation
 	$(CARGO) doc --workspace --no-deps --locked

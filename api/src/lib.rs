@@ -43,6 +43,8 @@ pub mod router;
 /// Serves a router over TCP with time-outs, a connection limit and a clean stop.
 pub mod server;
 mod session;
+/// The messages of `/v1/signal`.
+pub mod signal;
 /// Access tokens: JWT, HS256, LiveKit's claim names.
 pub mod token;
 mod web;
