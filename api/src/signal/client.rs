@@ -53,7 +53,7 @@ pub enum Request {
 #[serde(rename_all = "camelCase", default)]
 #[cfg_attr(test, derive(ts_rs::TS), ts(optional_fields = nullable))]
 pub struct Join {
-    /// [`super::PROTOCOL`].
+    /// The protocol version, 1.
     pub protocol: u32,
     /// The token, where it was not sent with the request.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -149,7 +149,7 @@ pub struct Problem {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Joined {
-    /// [`super::PROTOCOL`].
+    /// The protocol version, 1.
     pub protocol: u32,
     /// Version of the server.
     pub server: String,

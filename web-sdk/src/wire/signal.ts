@@ -370,7 +370,7 @@ export type Request = { "type": "join" } & Join | { "type": "resume" } & Resume 
  */
 export type Join = { 
 /**
- * [`super::PROTOCOL`].
+ * The protocol version, 1.
  */
 protocol: number, 
 /**
@@ -660,7 +660,7 @@ retryAfterMs?: number, };
  */
 export type Joined = { 
 /**
- * [`super::PROTOCOL`].
+ * The protocol version, 1.
  */
 protocol: number, 
 /**
