@@ -10,6 +10,11 @@
 //! - there is at most one live publisher for each identity in a room;
 //! - a room without sessions does not exist.
 
+/// What follows.
+pub mod effect;
+/// What can happen to rooms.
+pub mod input;
+
 use crate::limits;
 use crate::record::Kind;
 use ion_api::names::{Identity, RoomName};
@@ -17,7 +22,9 @@ use ion_sdp::TrackCodec;
 use std::collections::{BTreeMap, HashMap};
 
 /// A session, inside this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub struct Key(pub u64);
 
 /// A track that may be played.
@@ -97,14 +104,37 @@ pub enum Effect {
     Replaced(Key),
 }
 
+/// Why what was asked for is not done; nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is no such participant, publication or room.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The participant may not.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// It contradicts what is.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something is too large or too many.
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// There is no room for it.
+    #[error("{0}")]
+    Full(Full),
+}
+
 /// Why nobody more may come in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
     /// There are too many rooms.
+    #[error("the server has as many rooms as it can have")]
     Rooms,
     /// The room has too many sessions.
+    #[error("the room is full")]
     Room,
     /// The room has too many publishers.
+    #[error("the room has as many publishers as it can have")]
     Publishers,
 }
 

@@ -117,6 +117,10 @@ pub enum Reason {
     RoomClosed,
     /// This participant left.
     Left,
+    /// It was moved to another room.
+    Moved,
+    /// It does not publish any more (multicast from another room).
+    Detached,
     /// Nothing was heard of this participant for too long.
     TimedOut,
     /// Another socket resumed this session.

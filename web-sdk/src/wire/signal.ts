@@ -636,7 +636,7 @@ export type Answer = { "type": "ok" } | { "type": "joined" } & Joined | { "type"
  * Why something was refused, or why a session ended. Clients decide by it what to do next; one that
  * they do not know counts as `internal`.
  */
-export type Reason = "badMessage" | "wrongState" | "unsupportedProtocol" | "tokenMissing" | "tokenInvalid" | "tokenExpired" | "tokenRevoked" | "otherRoom" | "forbidden" | "notFound" | "noSuchSession" | "malformedSdp" | "unprocessableSdp" | "roomFull" | "tooLarge" | "rateLimited" | "overloaded" | "duplicateIdentity" | "kicked" | "roomClosed" | "left" | "timedOut" | "superseded" | "tooSlow" | "serverStopping" | "internal";
+export type Reason = "badMessage" | "wrongState" | "unsupportedProtocol" | "tokenMissing" | "tokenInvalid" | "tokenExpired" | "tokenRevoked" | "otherRoom" | "forbidden" | "notFound" | "noSuchSession" | "malformedSdp" | "unprocessableSdp" | "roomFull" | "tooLarge" | "rateLimited" | "overloaded" | "duplicateIdentity" | "kicked" | "roomClosed" | "left" | "moved" | "detached" | "timedOut" | "superseded" | "tooSlow" | "serverStopping" | "internal";
 
 /**
  * Why a request was refused.
