@@ -69,6 +69,7 @@ miri: ## Run the pure parts of ion-tables under Miri (needs a nightly toolchain 
 lint: setup ## Check format, lints and tidiness
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	npm --prefix web-sdk run --silent lint
 	@scripts/tidy.sh
 
 .PHONY: deny
@@ -96,10 +97,11 @@ wire: ## Generate the SDK's wire types (web-sdk/src/wire) from api/src/signal
 	ION_UPDATE_WIRE=1 $(CARGO) test --locked -p ion-api --lib wire_types
 
 .PHONY: docs
-docs: ## Build the API documentation
+docs: setup ## Build the API documentation
 	$(CARGO) doc --workspace --no-deps --locked
+	npm --prefix web-sdk run --silent docs
 
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf tests/node_modules tests/.venv test-results
+	rm -rf web-sdk/node_modules web-sdk/dist web-sdk/docs tests/node_modules tests/.venv test-results

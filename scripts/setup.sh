@@ -11,6 +11,8 @@ build_needs=(
     "patch|patch|BoringSSL is patched as its Rust bindings want it"
     "/usr/include/stdlib.h|libc6-dev|C headers"
     "libclang|libclang-dev|bindgen reads BoringSSL's headers"
+    "node|nodejs|the web SDK is compiled with it"
+    "npm|npm|packages that the web SDK is compiled and checked with"
 )
 
 # The eBPF object is committed; its check needs the compiler that made it, and goes on without.
@@ -62,6 +64,7 @@ install() {
 command -v "${CARGO:-cargo}" >/dev/null || { echo "setup: Rust is missing; install it from https://rustup.rs" >&2; exit 1; }
 install "${build_needs[@]}"
 scripts/boringssl.sh
+scripts/npm.sh web-sdk
 if [ "${1:-build}" = test ]; then
     bpf_compiler
     tests/setup.sh

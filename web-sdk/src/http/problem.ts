@@ -1,0 +1,80 @@
+import { type ErrorReason, IonError } from '../errors.js';
+
+/** Bounds of what a `Retry-After` may make us wait, in seconds. */
+const RETRY_AFTER_S = { least: 1, most: 30 };
+
+/** The part of `application/problem+json` (RFC 9457) that we read. */
+interface ProblemBody {
+  readonly type?: unknown;
+  readonly title?: unknown;
+  readonly detail?: unknown;
+}
+
+/**
+ * A refusal by HTTP: what `application/problem+json` (RFC 9457) said, else the status line.
+ * @public
+ */
+export class HttpError extends IonError {
+  /** The HTTP status. */
+  readonly status: number;
+  /** The problem's `type`, a stable URI; `about:blank` where the server named none. */
+  readonly type: string;
+  /** Seconds after which the server wants to be asked again (`Retry-After`), bounded; undefined when it named none. */
+  readonly retryAfterS: number | undefined;
+
+  constructor(status: number, message: string, type = 'about:blank', retryAfterS?: number) {
+    super(reasonOf(status), message);
+    this.status = status;
+    this.type = type;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** Reads a refusal. */
+export async function httpError(response: Response): Promise<HttpError> {
+  const text = await response.text().catch(() => '');
+  let body: ProblemBody = {};
+  if ((response.headers.get('content-type') ?? '').includes('json')) {
+    try {
+      body = (JSON.parse(text) ?? {}) as ProblemBody;
+    } catch {
+      // A broken body is no reason to hide the status.
+    }
+  }
+  const said = [body.title, body.detail].filter((part) => typeof part === 'string' && part !== '').join(': ');
+  const message = said === '' ? text.slice(0, 200) || response.statusText : said;
+  return new HttpError(
+    response.status,
+    `${message} (HTTP ${response.status})`,
+    typeof body.type === 'string' ? body.type : undefined,
+    retryAfterSeconds(response.headers.get('retry-after'), Date.now()),
+  );
+}
+
+function reasonOf(status: number): ErrorReason {
+  switch (status) {
+    case 401:
+      return 'tokenInvalid';
+    case 403:
+      return 'forbidden';
+    case 404:
+    case 410:
+      return 'notFound';
+    case 409:
+      return 'conflict';
+    case 429:
+      return 'rateLimited';
+    case 503:
+      return 'overloaded';
+    default:
+      return status >= 500 ? 'internal' : 'badMessage';
+  }
+}
+
+/** Seconds that a `Retry-After` header (seconds or an HTTP date) asks for, within bounds. */
+export function retryAfterSeconds(header: string | null, nowMs: number): number | undefined {
+  if (header === null) return undefined;
+  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - nowMs) / 1000;
+  if (Number.isNaN(seconds)) return undefined;
+  return Math.min(Math.max(seconds, RETRY_AFTER_S.least), RETRY_AFTER_S.most);
+}
