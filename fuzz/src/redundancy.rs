@@ -26,20 +26,24 @@ pub fn flexfec(data: &[u8]) {
     if let Ok(fec) = FlexFec::parse(payload) {
         let count = fec.sequences().count();
         assert!((1..=usize::from(flexfec::MAX_PROTECTED)).contains(&count));
-        if let Ok(len) = fec.recover([packet].into_iter(), 7, &mut out) {
+        let mut parity = fec.parity(&mut out[..]).expect("there is room");
+        if parity.add(packet, &[]).is_ok()
+            && let Ok(len) = parity.restore(9, 7)
+        {
             assert!(len <= 12 + payload.len().max(packet.len()));
         }
     }
     let mut repair = [0; 2_048];
-    if let Ok(len) = flexfec::write(&mut repair, 9, &[packet, packet]) {
+    if let Ok(len) = flexfec::write(&mut repair, &mut out, 9, &[packet, packet]) {
         let fec = FlexFec::parse(&repair[..len]).expect("what was written can be read");
         assert_eq!(fec.sequences().count(), 1);
     }
     if packet.len() >= 12 && packet[0] & 0xc0 == 0x80 && packet[8..12] == [0, 0, 0, 9] {
-        let len = flexfec::write(&mut repair, 9, &[packet]).expect("it has a header");
+        let len = flexfec::write(&mut repair, &mut out, 9, &[packet]).expect("it has a header");
         let fec = FlexFec::parse(&repair[..len]).expect("what was written can be read");
         let missing = u16::from_be_bytes([packet[2], packet[3]]);
-        let len = fec.recover(std::iter::empty(), missing, &mut out);
+        let mut parity = fec.parity(&mut out[..]).expect("there is room");
+        let len = parity.restore(9, missing);
         assert_eq!(len.map(|len| &out[..len]), Ok(packet));
     }
 }

@@ -18,43 +18,166 @@ const MASK_PARTS: [(u32, usize); 3] = [(15, 2), (31, 4), (63, 8)];
 /// What is XORed of a packet, besides its body: its first two bytes, its length without the fixed header, its timestamp.
 type Head = [u8; 8];
 
-fn head_of(packet: &[u8]) -> Result<(Head, &[u8]), WireError> {
-    let (fixed, body) = packet
-        .split_at_checked(FIXED_HEADER_LEN)
-        .ok_or(WireError::TooShort)?;
-    let len = u16::try_from(body.len()).map_err(|_| WireError::BadLength)?;
-    let [l0, l1] = len.to_be_bytes();
-    let [b0, b1] = array_at(fixed, 0).ok_or(WireError::TooShort)?;
-    let [t0, t1, t2, t3] = array_at(fixed, 4).ok_or(WireError::TooShort)?;
-    // The version is not protected: its place is that of R and F.
-    Ok(([b0 & 0x3f, b1, l0, l1, t0, t1, t2, t3], body))
-}
-
-/// Parity under construction, in the caller's memory.
-struct Parity<'a> {
+/// The XOR of packets, in the caller's memory: what a repair packet says of those that it protects; or, with all of them
+/// but one, that one.
+#[derive(Debug, Clone)]
+pub struct Parity<M> {
     head: Head,
-    body: &'a mut [u8],
     /// Longest body so far.
     len: usize,
+    /// Room for a fixed header, then bodies.
+    memory: M,
 }
 
-impl Parity<'_> {
-    fn add(&mut self, head: Head, body: &[u8]) -> Result<(), WireError> {
+impl<M: AsRef<[u8]> + AsMut<[u8]>> Parity<M> {
+    /// The parity of no packet. The memory holds one packet of the greatest length.
+    pub fn new(memory: M) -> Self {
+        Self {
+            head: [0; 8],
+            len: 0,
+            memory,
+        }
+    }
+
+    /// Begins anew.
+    pub fn clear(&mut self) {
+        (self.head, self.len) = ([0; 8], 0);
+    }
+
+    /// Adds a packet: its header, and what follows it. Its bytes may be divided anywhere behind the fixed header.
+    ///
+    /// # Errors
+    /// - [`WireError::TooShort`]: the first part is no whole fixed header.
+    /// - [`WireError::BufferTooSmall`], [`WireError::BadLength`]: the packet is too long. Nothing was added.
+    pub fn add(&mut self, header: &[u8], rest: &[u8]) -> Result<(), WireError> {
+        let (fixed, extra) = header
+            .split_at_checked(FIXED_HEADER_LEN)
+            .ok_or(WireError::TooShort)?;
+        let len = extra.len() + rest.len();
+        let [l0, l1] = u16::try_from(len)
+            .map_err(|_| WireError::BadLength)?
+            .to_be_bytes();
+        let [b0, b1] = array_at(fixed, 0).ok_or(WireError::TooShort)?;
+        let [t0, t1, t2, t3] = array_at(fixed, 4).ok_or(WireError::TooShort)?;
+        self.reach(len)?;
+        // The version is not protected: its place is that of R and F.
+        self.add_head([b0 & 0x3f, b1, l0, l1, t0, t1, t2, t3]);
+        self.add_bytes(0, extra);
+        self.add_bytes(extra.len(), rest);
+        Ok(())
+    }
+
+    /// Takes bytes of a packet that was added out again, as if they had been zero: `at` counts from the packet's
+    /// beginning. Senders do so with header extensions that are written after the repair packet is made.
+    pub fn leave_out(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(at) = at.checked_sub(FIXED_HEADER_LEN) {
+            self.add_bytes(at, bytes);
+        }
+    }
+
+    /// Makes sure that a body of this length fits; what is added to it is zero so far.
+    fn reach(&mut self, len: usize) -> Result<(), WireError> {
+        if len > self.len {
+            let range = FIXED_HEADER_LEN + self.len..FIXED_HEADER_LEN + len;
+            let fresh = self.memory.as_mut().get_mut(range);
+            fresh.ok_or(WireError::BufferTooSmall)?.fill(0);
+            self.len = len;
+        }
+        Ok(())
+    }
+
+    fn add_head(&mut self, head: Head) {
         for (byte, other) in self.head.iter_mut().zip(head) {
             *byte ^= other;
         }
-        let room = self.body.len();
-        if body.len() > room {
-            return Err(WireError::BufferTooSmall);
-        }
-        if let Some(fresh) = self.body.get_mut(self.len..body.len()) {
-            fresh.fill(0);
-        }
-        self.len = self.len.max(body.len());
-        for (byte, other) in self.body.iter_mut().zip(body) {
+    }
+
+    fn add_bytes(&mut self, at: usize, bytes: &[u8]) {
+        let body = self
+            .memory
+            .as_mut()
+            .get_mut(FIXED_HEADER_LEN..FIXED_HEADER_LEN + self.len);
+        let body = body.and_then(|body| body.get_mut(at..));
+        for (byte, other) in body.into_iter().flatten().zip(bytes) {
             *byte ^= other;
         }
-        Ok(())
+    }
+
+    /// Makes the memory the packet that this is the parity of. Returns its length.
+    ///
+    /// # Errors
+    /// - [`WireError::BadLength`]: it would be longer than what went in: something does not belong together.
+    /// - [`WireError::BufferTooSmall`].
+    pub fn restore(&mut self, ssrc: u32, sequence: u16) -> Result<usize, WireError> {
+        let [b0, b1, l0, l1, t0, t1, t2, t3] = self.head;
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        if len > self.len {
+            return Err(WireError::BadLength);
+        }
+        let [s0, s1] = sequence.to_be_bytes();
+        let [c0, c1, c2, c3] = ssrc.to_be_bytes();
+        let header = [
+            0x80 | (b0 & 0x3f),
+            b1,
+            s0,
+            s1,
+            t0,
+            t1,
+            t2,
+            t3,
+            c0,
+            c1,
+            c2,
+            c3,
+        ];
+        let fixed = self.memory.as_mut().first_chunk_mut();
+        *fixed.ok_or(WireError::BufferTooSmall)? = header;
+        Ok(FIXED_HEADER_LEN + len)
+    }
+
+    /// Writes the payload of a repair packet: this is the parity of the packets `base + i` of a stream, where bit `i` of
+    /// the mask is set. Returns its length.
+    ///
+    /// # Errors
+    /// - [`WireError::BadValue`]: an empty mask, or one beyond [`MAX_PROTECTED`].
+    /// - [`WireError::BufferTooSmall`].
+    pub fn write(
+        &self,
+        out: &mut [u8],
+        ssrc: u32,
+        base: u16,
+        mask: u128,
+    ) -> Result<usize, WireError> {
+        let parts = match u128::BITS - mask.leading_zeros() {
+            1..=15 => 1,
+            16..=46 => 2,
+            47..=109 => 3,
+            _ => return Err(WireError::BadValue),
+        };
+        let parts = MASK_PARTS.get(..parts).unwrap_or_default();
+        let mut cursor = Cursor::new(out);
+        cursor.put(&self.head)?;
+        cursor.put(&[1, 0, 0, 0])?;
+        cursor.put_u32(ssrc)?;
+        cursor.put_u16(base)?;
+        let mut shift = 0;
+        for (at, &(bits, bytes)) in parts.iter().enumerate() {
+            let mut word = u64::from(at + 1 == parts.len()) << bits;
+            for bit in 0..bits {
+                let set = (mask >> (shift + bit)) & 1 != 0;
+                word |= u64::from(set) << (bits - 1 - bit);
+            }
+            shift += bits;
+            let word = word.to_be_bytes();
+            cursor.put(word.get(8 - bytes..).unwrap_or_default())?;
+        }
+        let body = self
+            .memory
+            .as_ref()
+            .get(FIXED_HEADER_LEN..FIXED_HEADER_LEN + self.len);
+        cursor.put(body.unwrap_or_default())?;
+        let head_len = MASK_AT + parts.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        Ok(head_len + self.len)
     }
 }
 
@@ -121,120 +244,43 @@ impl<'a> FlexFec<'a> {
             .map(move |i| base.wrapping_add(i))
     }
 
-    /// Makes the one packet that is missing, of sequence number `missing`, from all the others that are protected: whole
-    /// RTP packets as they were sent. Returns its length in `out`.
+    /// The parity of the packets that it protects. With all of them added but one, it is that one.
     ///
     /// # Errors
-    /// - [`WireError::TooShort`]: one of the packets has no whole header.
-    /// - [`WireError::BadLength`]: what comes out is longer than what went in: something does not belong together.
-    /// - [`WireError::BufferTooSmall`].
-    pub fn recover<'p>(
-        &self,
-        others: impl Iterator<Item = &'p [u8]>,
-        missing: u16,
-        out: &mut [u8],
-    ) -> Result<usize, WireError> {
-        let (fixed, body) = out
-            .split_at_mut_checked(FIXED_HEADER_LEN)
-            .ok_or(WireError::BufferTooSmall)?;
-        let mut parity = Parity {
-            head: self.head,
-            len: 0,
-            body,
-        };
-        parity.add([0; 8], self.body)?;
-        for packet in others {
-            let (head, body) = head_of(packet)?;
-            parity.add(head, body)?;
-        }
-        let [b0, b1, l0, l1, t0, t1, t2, t3] = parity.head;
-        let len = usize::from(u16::from_be_bytes([l0, l1]));
-        if len > parity.len {
-            return Err(WireError::BadLength);
-        }
-        let [s0, s1] = missing.to_be_bytes();
-        let [c0, c1, c2, c3] = self.ssrc.to_be_bytes();
-        let header = [
-            0x80 | (b0 & 0x3f),
-            b1,
-            s0,
-            s1,
-            t0,
-            t1,
-            t2,
-            t3,
-            c0,
-            c1,
-            c2,
-            c3,
-        ];
-        fixed.copy_from_slice(&header);
-        Ok(FIXED_HEADER_LEN + len)
+    /// [`WireError::BufferTooSmall`].
+    pub fn parity<M: AsRef<[u8]> + AsMut<[u8]>>(&self, memory: M) -> Result<Parity<M>, WireError> {
+        let mut parity = Parity::new(memory);
+        parity.reach(self.body.len())?;
+        parity.add_head(self.head);
+        parity.add_bytes(0, self.body);
+        Ok(parity)
     }
 }
 
 /// Writes the payload of a repair packet for whole RTP packets of one stream, in the order of their sequence numbers.
-/// Returns the length.
+/// Returns the length. `memory` holds the longest of them.
 ///
 /// # Errors
 /// - [`WireError::BadValue`]: no packet, or packets that span more than [`MAX_PROTECTED`] numbers.
 /// - [`WireError::TooShort`]: one of them has no whole header.
 /// - [`WireError::BufferTooSmall`].
-pub fn write(out: &mut [u8], ssrc: u32, packets: &[&[u8]]) -> Result<usize, WireError> {
+pub fn write(
+    out: &mut [u8],
+    memory: &mut [u8],
+    ssrc: u32,
+    packets: &[&[u8]],
+) -> Result<usize, WireError> {
     let first = packets.first().ok_or(WireError::BadValue)?;
     let base = u16_at(first, 2).ok_or(WireError::TooShort)?;
     let mut mask = 0_u128;
+    let mut parity = Parity::new(memory);
     for packet in packets {
-        let place = u16_at(packet, 2)
-            .ok_or(WireError::TooShort)?
-            .wrapping_sub(base);
-        if place >= MAX_PROTECTED {
-            return Err(WireError::BadValue);
-        }
-        mask |= 1 << place;
+        let place = u16_at(packet, 2).ok_or(WireError::TooShort)?;
+        let bit = 1_u128.checked_shl(u32::from(place.wrapping_sub(base)));
+        mask |= bit.ok_or(WireError::BadValue)?;
+        parity.add(packet, &[])?;
     }
-    let span = 128 - mask.leading_zeros();
-    let parts = MASK_PARTS.get(
-        ..if span > 46 {
-            3
-        } else if span > 15 {
-            2
-        } else {
-            1
-        },
-    );
-    let parts = parts.unwrap_or_default();
-    let head_len = MASK_AT + parts.iter().map(|(_, bytes)| bytes).sum::<usize>();
-    let (header, body) = out
-        .split_at_mut_checked(head_len)
-        .ok_or(WireError::BufferTooSmall)?;
-    let mut parity = Parity {
-        head: [0; 8],
-        len: 0,
-        body,
-    };
-    for packet in packets {
-        let (head, body) = head_of(packet)?;
-        parity.add(head, body)?;
-    }
-    let len = parity.len;
-    let mut cursor = Cursor::new(header);
-    cursor.put(&parity.head)?;
-    cursor.put(&[1, 0, 0, 0])?;
-    cursor.put_u32(ssrc)?;
-    cursor.put_u16(base)?;
-    let mut shift = 0;
-    for (at, &(bits, bytes)) in parts.iter().enumerate() {
-        let mut word = u64::from(at + 1 == parts.len()) << bits;
-        for bit in 0..bits {
-            let set = (mask >> (shift + bit)) & 1 != 0;
-            word |= u64::from(set) << (bits - 1 - bit);
-        }
-        shift += bits;
-        let word = word.to_be_bytes();
-        cursor.put(word.get(8 - bytes..).unwrap_or_default())?;
-    }
-    Ok(head_len + len)
+    parity.write(out, ssrc, base, mask)
 }
 
 #[cfg(test)]
@@ -257,7 +303,7 @@ mod tests {
         let packets = [packet(0xffff, 5, false, &[1, 2]), packet(13, 5, true, &[3])];
         let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
         let mut fec = [0; 64];
-        let len = write(&mut fec, 9, &slices).unwrap();
+        let len = write(&mut fec, &mut [0xee; 64], 9, &slices).unwrap();
         assert_eq!(
             fec[..len],
             [
@@ -283,6 +329,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bytes_left_out_count_as_zero() {
+        let (sent, zeroed) = (
+            packet(1, 5, true, &[7, 8, 9]),
+            packet(1, 5, true, &[7, 0, 0]),
+        );
+        let mut parity = Parity::new([0xee; 40]);
+        parity.add(&sent, &[]).unwrap();
+        parity.leave_out(13, &[8, 9]);
+        let len = parity.restore(9, 1).unwrap();
+        assert_eq!(parity.memory[..len], zeroed);
+        assert_eq!(
+            parity.write(&mut [0; 60], 9, 1, 0),
+            Err(WireError::BadValue)
+        );
+        assert_eq!(
+            parity.write(&mut [0; 60], 9, 1, 1 << 109),
+            Err(WireError::BadValue)
+        );
+    }
+
     proptest! {
         #![proptest_config(crate::seeded())]
 
@@ -291,6 +358,7 @@ mod tests {
             base: u16,
             packets in prop::collection::btree_map(0_u16..MAX_PROTECTED, (any::<u32>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..90)), 1..20),
             which: prop::sample::Index,
+            split: prop::sample::Index,
         ) {
             let packets: Vec<_> = packets
                 .iter()
@@ -298,14 +366,19 @@ mod tests {
                 .collect();
             let slices: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
             let mut buf = [0xee; 200];
-            let len = write(&mut buf, 9, &slices).unwrap();
+            let len = write(&mut buf, &mut [0xee; 200], 9, &slices).unwrap();
             let fec = FlexFec::parse(&buf[..len]).unwrap();
             let sequence = |packet: &[u8]| u16_at(packet, 2).unwrap();
             prop_assert!(fec.sequences().eq(packets.iter().map(|p| sequence(p))));
             let lost = which.index(packets.len());
             let others = slices.iter().enumerate().filter(|(at, _)| *at != lost).map(|(_, p)| *p);
             let mut out = [0xee; 200];
-            let len = fec.recover(others, sequence(&packets[lost]), &mut out).unwrap();
+            let mut parity = fec.parity(&mut out[..]).unwrap();
+            for other in others {
+                let (header, rest) = other.split_at(split.index(other.len() - 11) + 12);
+                parity.add(header, rest).unwrap();
+            }
+            let len = parity.restore(9, sequence(&packets[lost])).unwrap();
             prop_assert_eq!(&out[..len], &packets[lost][..]);
         }
 
@@ -313,8 +386,10 @@ mod tests {
         fn any_bytes(payload in prop::collection::vec(any::<u8>(), 0..64), other in prop::collection::vec(any::<u8>(), 0..64)) {
             if let Ok(fec) = FlexFec::parse(&payload) {
                 prop_assert!((1..=usize::from(MAX_PROTECTED)).contains(&fec.sequences().count()));
-                let mut out = [0; 100];
-                if let Ok(len) = fec.recover([&other[..]].into_iter(), 1, &mut out) {
+                let mut parity = fec.parity([0; 100]).unwrap();
+                let added = parity.add(&other, &[]);
+                prop_assert_eq!(added.is_ok(), other.len() >= 12);
+                if let Ok(len) = parity.restore(9, 1) {
                     prop_assert!(len <= 12 + payload.len().max(other.len()));
                 }
             }
