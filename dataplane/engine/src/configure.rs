@@ -6,7 +6,7 @@ use crate::limits::{REPORT_INTERVAL_US, TORN_RETRY_US, TORN_ROWS, UPKEEP_US};
 use crate::subscription::Subscriber;
 use crate::time::Micros;
 use crate::timers::TimerKind;
-use crate::transport::{Sent, Transport};
+use crate::transport::{Sent, StreamKind, Transport};
 use crate::twcc::TwccReceiver;
 use ion_tables::command::Command;
 use ion_tables::rows::HasHead;
@@ -306,11 +306,13 @@ impl Engine {
             if described {
                 receiver.frames.expect_dependency();
             }
+            receiver.expect_repair(config);
             return;
         }
         let state = tables.state::<EncodingRow>(row).map(|cell| cell.read());
         let state = state.and_then(Result::ok).unwrap_or_default();
         let mut receiver = Receiver::new(config, state);
+        receiver.expect_repair(config);
         let resumed = receiver.ssrc != 0;
         receiver.resumed = resumed.then_some(now);
         if described {
@@ -447,7 +449,7 @@ impl Engine {
         }
         let media = Sent {
             subscription: row,
-            rtx: false,
+            kind: StreamKind::Media,
         };
         if transport.is_ledger_full() {
             return;
@@ -455,7 +457,10 @@ impl Engine {
         let Some(used) = transport.claim(config.ssrc, media) else {
             return;
         };
-        let rtx = Sent { rtx: true, ..media };
+        let rtx = Sent {
+            kind: StreamKind::Rtx,
+            ..media
+        };
         let rtx_used = transport.claim(config.rtx_ssrc, rtx);
         let state = tables.state::<SubscriptionRow>(row).map(|cell| cell.read());
         let state = state.and_then(Result::ok).unwrap_or_default();

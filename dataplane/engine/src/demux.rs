@@ -1,27 +1,9 @@
 use crate::engine::Engine;
-use crate::packet::ExtensionSpans;
 use crate::time::Micros;
 use crate::transport::{Stream, StreamKind};
 use ion_srtp::RxIndex;
-use ion_tables::{EncodingConfig, ExtensionKind, ExtensionMap};
+use ion_tables::{EncodingConfig, ExtensionKind};
 use ion_wire::rtp::RtpHeader;
-
-/// Where each extension lies; an error if the block is malformed.
-pub(crate) fn spans(
-    header: &RtpHeader,
-    packet: &[u8],
-    map: &ExtensionMap,
-) -> Option<ExtensionSpans> {
-    let mut spans = ExtensionSpans::default();
-    for element in header.extensions(packet) {
-        let (id, value) = element.ok()?;
-        if let Some(kind) = map.kind(id) {
-            let start = value.as_ptr().addr() - packet.as_ptr().addr();
-            spans.set(kind, start, value.len());
-        }
-    }
-    Some(spans)
-}
 
 /// The stream that a packet was found to belong to.
 #[derive(Debug, Clone, Copy)]
@@ -104,8 +86,10 @@ fn find<'a>(
         let has = |t: u8| t != 0 && t == pt;
         if pt == config.payload_type || has(config.red_payload_type) {
             Some(StreamKind::Media)
+        } else if has(config.rtx_payload_type) {
+            Some(StreamKind::Rtx)
         } else {
-            has(config.rtx_payload_type).then_some(StreamKind::Rtx)
+            has(config.fec_payload_type).then_some(StreamKind::Fec)
         }
     };
     let of_mid = |config: &EncodingConfig| {
@@ -123,11 +107,13 @@ fn find<'a>(
         }
     }
     let announced = candidates.clone().find_map(|(row, config)| {
-        if header.ssrc == config.ssrc {
-            Some((row, StreamKind::Media))
-        } else {
-            (header.ssrc == config.rtx_ssrc).then_some((row, StreamKind::Rtx))
-        }
+        let kind = [
+            (config.ssrc, StreamKind::Media),
+            (config.rtx_ssrc, StreamKind::Rtx),
+            (config.fec_ssrc, StreamKind::Fec),
+        ];
+        let found = kind.into_iter().find(|(ssrc, _)| *ssrc == header.ssrc);
+        found.map(|(_, kind)| (row, kind))
     });
     // An announced SSRC is believed unless the packet names another m-section.
     let announced = announced.filter(|&(row, _)| {

@@ -8,6 +8,7 @@ use crate::packet::Packet;
 use crate::positions::Positions;
 use crate::rates::Rates;
 use crate::reception::Reception;
+use crate::repair::Repair;
 use crate::speech::Speech;
 use crate::time::Micros;
 use crate::window::Window;
@@ -110,6 +111,8 @@ pub(crate) struct Receiver {
     pub(crate) reception: Reception,
     pub(crate) frames: FrameReader,
     pub(crate) speech: Speech,
+    /// Of a publisher that may send repair packets.
+    pub(crate) repair: Option<Box<Repair>>,
     /// Middle of the NTP time of the last sender report, and when it came.
     pub(crate) last_report: Option<(u32, Micros)>,
     pub(crate) mapping: Option<ClockMapping>,
@@ -153,6 +156,7 @@ impl Receiver {
             reception: Reception::new(config.clock_rate, next),
             frames: FrameReader::new(),
             speech: Speech::new(),
+            repair: None,
             last_report: None,
             mapping: None,
             last_keyframe: None,
@@ -163,6 +167,15 @@ impl Receiver {
             ended: None,
             touched: false,
             state,
+        }
+    }
+
+    /// Makes room for repair, if repair packets were agreed on.
+    pub(crate) fn expect_repair(&mut self, config: &EncodingConfig) {
+        if config.fec_payload_type == 0 {
+            self.repair = None;
+        } else if self.repair.is_none() {
+            self.repair = Some(Box::new(Repair::new()));
         }
     }
 

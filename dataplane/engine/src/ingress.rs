@@ -1,4 +1,4 @@
-use crate::demux::{Found, spans};
+use crate::demux::Found;
 use crate::encoding::Receiver;
 use crate::engine::Engine;
 use crate::limits::{NACK_REORDER_US, REBIND_INTERVAL_US, TWCC_MIN_US, UPKEEP_US};
@@ -15,12 +15,11 @@ use crate::window::Seen;
 use ion_srtp::{RxIndex, SrtpError};
 use ion_tables::{DropReason, EncodingConfig, EventKind, ExtensionKind, RowKind, RowLink};
 use ion_wire::rtp::RtpHeader;
-use ion_wire::{CodecKind, ext, seq};
+use ion_wire::{CodecKind, ext};
 use std::sync::Arc;
 
-/// Retransmissions may run ahead of the stream by this much: when its last packets
-/// were lost.
-const RTX_AHEAD: u64 = 16;
+mod fec;
+mod rtx;
 
 /// A packet that has been opened: what is known of it before its stream is.
 struct Opened {
@@ -57,27 +56,44 @@ impl Engine {
             return self.drop_of(row, DropReason::NoBuffer);
         };
         match self.open(now, row, header, datagram, slot) {
-            Ok((opened, stream)) => {
-                let shared = match stream.kind {
-                    StreamKind::Media => self.accept_media(now, &opened, stream.encoding),
-                    StreamKind::Rtx => self.accept_rtx(now, &opened, stream.encoding),
-                };
-                match shared {
-                    Ok(packet) => {
-                        if packet.redundant_len > 0 {
-                            self.recover_redundant(now, opened.index, &packet, out);
-                        }
-                        self.publish(now, packet, out);
-                    }
-                    Err(reason) => {
-                        self.drop_of(row, reason);
-                        self.pool.put_back(slot);
-                    }
+            Ok((opened, stream)) => self.accept(now, row, &opened, stream, out),
+            Err(reason) => {
+                self.drop_of(row, reason);
+                self.pool.put_back(slot);
+            }
+        }
+    }
+
+    /// An authentic packet of a stream that is known.
+    fn accept<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        opened: &Opened,
+        stream: Found,
+        out: &mut O,
+    ) {
+        let encoding = stream.encoding;
+        let accepted = match stream.kind {
+            StreamKind::Media => self.accept_media(now, opened, encoding),
+            StreamKind::Rtx => self.accept_rtx(now, opened, encoding),
+            StreamKind::Fec => return self.accept_fec(now, row, opened, encoding, out),
+        };
+        match accepted {
+            Ok(packet) => {
+                if packet.redundant_len > 0 {
+                    self.recover_redundant(now, opened.index, &packet, out);
+                }
+                let kept = stream.kind == StreamKind::Media
+                    && self.keep_for_repair(encoding, opened.index, &packet);
+                self.publish(now, packet, out);
+                if kept {
+                    self.mend(now, row, encoding, out);
                 }
             }
             Err(reason) => {
                 self.drop_of(row, reason);
-                self.pool.put_back(slot);
+                self.pool.put_back(opened.slot);
             }
         }
     }
@@ -116,18 +132,9 @@ impl Engine {
         );
         let len = opened.map_err(srtp_drop)?;
         packet.arrival = now;
-        let plain = packet.buffer.get(..len).ok_or(DropReason::MalformedRtp)?;
-        let payload = header
-            .payload_range(plain)
-            .map_err(|_| DropReason::MalformedRtp)?;
-        packet.extensions =
-            spans(&header, plain, &transport.config.extensions).ok_or(DropReason::MalformedRtp)?;
-        packet.payload_start = u16::try_from(payload.start).unwrap_or(u16::MAX);
-        packet.payload_len = u16::try_from(payload.len()).unwrap_or(0);
-        packet.redundant_len = 0;
-        packet.marker = header.marker;
-        packet.timestamp = header.timestamp;
-        packet.ssrc = header.ssrc;
+        packet
+            .read(&header, len, &transport.config.extensions)
+            .ok_or(DropReason::MalformedRtp)?;
         self.account(now, row, datagram.len(), slot);
         let found = match place {
             Some(place) => self.known_stream(row, place),
@@ -186,11 +193,13 @@ impl Engine {
             return Err(DropReason::UnknownPayloadType);
         }
         let started = receiver.ssrc != header.ssrc;
+        let mut discarded = 0;
         if started {
             if receiver.ssrc != 0 && now.since(receiver.bound) < REBIND_INTERVAL_US {
                 return Err(DropReason::RateLimited);
             }
             receiver.bind(now, header.ssrc, index, config.clock_rate);
+            discarded = receiver.repair.as_mut().map_or(0, |repair| repair.clear());
         }
         receiver.take_leap(index);
         match receiver.window.insert(index) {
@@ -216,6 +225,7 @@ impl Engine {
         self.touch(row);
         self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
         if started {
+            self.discard_fec(config.transport.row, row, discarded);
             self.stream_started(now, row, link, header.ssrc);
         }
         if resumed {
@@ -374,65 +384,6 @@ impl Engine {
             }
             Gaps::TooMany => {}
         }
-    }
-
-    /// A retransmission (RFC 4588): turns it into the packet that it repeats.
-    fn accept_rtx(
-        &mut self,
-        now: Micros,
-        opened: &Opened,
-        row: u32,
-    ) -> Result<Arc<Packet>, DropReason> {
-        let Opened { header, index, .. } = *opened;
-        let unmatched = DropReason::RtxUnmatched;
-        let encoding = self.encodings[row as usize]
-            .as_deref_mut()
-            .ok_or(unmatched)?;
-        let (link, codec, config) = (encoding.link, encoding.codec, encoding.config);
-        let receiver = encoding.receiver.as_deref_mut().ok_or(unmatched)?;
-        if header.payload_type != config.rtx_payload_type {
-            return Err(DropReason::UnknownPayloadType);
-        }
-        if receiver.rtx_ssrc != header.ssrc {
-            receiver.rtx_ssrc = header.ssrc;
-            receiver.state.rtx_ssrc = header.ssrc;
-            receiver.state.rtx_srtp_next = 0;
-        }
-        receiver.state.rtx_srtp_next = receiver.state.rtx_srtp_next.max(index + 1);
-        if receiver.ssrc == 0 {
-            return Err(unmatched);
-        }
-        let packet = self.pool.fill(opened.slot).ok_or(DropReason::NoBuffer)?;
-        let Some(&[high, low]) = packet.payload().first_chunk::<2>() else {
-            return Err(DropReason::PaddingOnly);
-        };
-        let next = receiver.window.next();
-        let original = seq::extend(u16::from_be_bytes([high, low]), next.saturating_sub(1));
-        packet.payload_start += 2;
-        packet.payload_len -= 2;
-        packet.ssrc = receiver.ssrc;
-        let useful = original < next + RTX_AHEAD && receiver.window.look(original) == Seen::New;
-        let placed = if useful {
-            receiver.window.insert(original);
-            receiver.nack.received(now, original);
-            receiver.reception.received(now, original, None);
-            receiver.last_packet = Some(now);
-            place(receiver, original)
-        } else {
-            Err(DropReason::RtxUseless)
-        };
-        let rtt = receiver.nack.rtt();
-        self.touch(row);
-        if let Some(counters) = self.encoding_counters(row) {
-            match placed {
-                Ok(_) => counters.retransmitted_received.add(1),
-                Err(_) => counters.retransmitted_useless.add(1),
-            }
-            if let Some(rtt) = rtt {
-                counters.rtt_us.set(rtt);
-            }
-        }
-        self.finish(opened.slot, link, codec, placed?)
     }
 
     /// The state of an encoding is to be stored at the end of the batch.

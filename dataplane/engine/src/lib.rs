@@ -58,6 +58,7 @@ mod positions;
 mod rates;
 mod reception;
 mod redundancy;
+mod repair;
 mod report;
 mod retransmit;
 mod rewrite;

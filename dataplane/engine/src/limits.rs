@@ -131,6 +131,15 @@ pub const RED_SECOND_LOSS: u64 = 26;
 /// ... until that has been less for so long, microseconds.
 pub const RED_HOLD_US: u64 = 10_000_000;
 
+/// Packets of an encoding that repair packets can be used with; a power of two.
+pub const FEC_RECENT: usize = 256;
+/// Repair packets of an encoding that wait for more of what they protect.
+pub const FEC_PENDING: usize = 16;
+/// Repair packets and retransmissions may run ahead of the stream by this much: when its last packets were lost.
+pub const REPAIR_AHEAD: u64 = 16;
+/// What repair packets are used with is no longer kept when none came for so long, microseconds.
+pub const FEC_IDLE_US: u64 = 5_000_000;
+
 /// Arrivals that one transport remembers for transport-wide feedback; a power of two.
 pub const TWCC_WINDOW: usize = 2_048;
 /// Feedback is sent this often at most, microseconds ...
@@ -209,6 +218,7 @@ const _: () = {
     assert!(MAX_RTCP + 64 <= MAX_DATAGRAM);
     assert!(HISTORY_VIDEO.is_power_of_two() && HISTORY_AUDIO.is_power_of_two());
     assert!(SENT_PACKETS.is_power_of_two());
+    assert!(FEC_RECENT.is_power_of_two() && FEC_RECENT > ion_wire::flexfec::MAX_PROTECTED as usize);
     assert!(RTX_REMEMBERED.is_power_of_two() && TWCC_WINDOW.is_power_of_two());
     assert!(RECEIVE_WINDOW.is_multiple_of(64) && SEND_WINDOW.is_multiple_of(64));
     // A NACK must be answerable as long as its packet is in the history.

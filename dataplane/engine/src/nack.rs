@@ -69,6 +69,15 @@ impl NackGenerator {
 
     /// Takes in that a packet came.
     pub(crate) fn received(&mut self, now: Micros, index: u64) -> Gaps {
+        self.take(now, index, true)
+    }
+
+    /// Takes in that a packet was made from redundancy: that is no answer to a request.
+    pub(crate) fn mended(&mut self, now: Micros, index: u64) -> Gaps {
+        self.take(now, index, false)
+    }
+
+    fn take(&mut self, now: Micros, index: u64, answers: bool) -> Gaps {
         let Some(newest) = self.newest else {
             self.newest = Some(index);
             return Gaps::Same;
@@ -76,7 +85,7 @@ impl NackGenerator {
         if index <= newest {
             if let Ok(at) = self.gaps.binary_search_by_key(&index, |gap| gap.index) {
                 let gap = self.gaps.remove(at);
-                if gap.tries == 1 {
+                if gap.tries == 1 && answers {
                     self.learn_rtt(now.since(gap.asked));
                 }
             }

@@ -4,9 +4,10 @@ use crate::padding::RAMP;
 use crate::rewrite::Running;
 use crate::time::Micros;
 use ion_tables::values::EXTENSION_KINDS;
-use ion_tables::{ExtensionKind, RowLink};
+use ion_tables::{ExtensionKind, ExtensionMap, RowLink};
 use ion_wire::CodecKind;
 use ion_wire::red::Red;
+use ion_wire::rtp::RtpHeader;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One packet of packet memory: the plaintext, and what was read in its header.
@@ -25,6 +26,8 @@ pub struct Packet {
     pub(crate) arrival: Micros,
     pub(crate) ssrc: u32,
     pub(crate) timestamp: u32,
+    /// Bytes of the packet as it came, header and padding included.
+    pub(crate) len: u16,
     pub(crate) payload_start: u16,
     pub(crate) payload_len: u16,
     pub(crate) marker: bool,
@@ -54,6 +57,24 @@ pub struct Packet {
 pub(crate) struct ExtensionSpans([(u16, u8); EXTENSION_KINDS]);
 
 impl ExtensionSpans {
+    /// Where each extension of a packet lies; `None` if the block is malformed.
+    fn of(header: &RtpHeader, packet: &[u8], map: &ExtensionMap) -> Option<Self> {
+        let mut spans = Self::default();
+        for element in header.extensions(packet) {
+            let (id, value) = element.ok()?;
+            if let Some(kind) = map.kind(id) {
+                let start = value.as_ptr().addr() - packet.as_ptr().addr();
+                spans.set(kind, start, value.len());
+            }
+        }
+        Some(spans)
+    }
+
+    /// Where the value of an extension begins.
+    pub(crate) fn start(&self, kind: ExtensionKind) -> usize {
+        usize::from(self.0[kind as usize].0)
+    }
+
     pub(crate) fn set(&mut self, kind: ExtensionKind, start: usize, len: usize) {
         if let (Ok(start), Ok(len)) = (u16::try_from(start), u8::try_from(len)) {
             self.0[kind as usize] = (start, len);
@@ -79,6 +100,7 @@ impl Packet {
             arrival: Micros(0),
             ssrc: 0,
             timestamp: 0,
+            len: 0,
             payload_start: 0,
             payload_len: 0,
             marker: false,
@@ -135,6 +157,7 @@ impl Packet {
             return false;
         };
         buffer.copy_from_slice(payload);
+        self.len = len;
         (self.payload_start, self.payload_len, self.redundant_len) = (0, len, 0);
         self.arrival = other.arrival;
         self.ssrc = other.ssrc;
@@ -144,10 +167,38 @@ impl Packet {
         true
     }
 
-    /// Lays the bytes behind the payload that make it paddable, where there is room.
+    /// Reads the RTP packet in the first `len` bytes of the buffer; extensions have these ids.
+    pub(crate) fn read(
+        &mut self,
+        header: &RtpHeader,
+        len: usize,
+        map: &ExtensionMap,
+    ) -> Option<()> {
+        let plain = self.buffer.get(..len)?;
+        let payload = header.payload_range(plain).ok()?;
+        self.extensions = ExtensionSpans::of(header, plain, map)?;
+        self.len = u16::try_from(len).ok()?;
+        self.payload_start = u16::try_from(payload.start).ok()?;
+        self.payload_len = u16::try_from(payload.len()).ok()?;
+        self.redundant_len = 0;
+        self.marker = header.marker;
+        self.timestamp = header.timestamp;
+        self.ssrc = header.ssrc;
+        Some(())
+    }
+
+    /// The whole packet as it came.
+    pub(crate) fn whole(&self) -> &[u8] {
+        let whole = self.buffer.get(..usize::from(self.len));
+        whole.unwrap_or_default()
+    }
+
+    /// Lays the bytes behind the payload that make it paddable, where there is room and nothing else: padding of the
+    /// publisher's is protected by its repair packets.
     pub(crate) fn lay_ramp(&mut self) {
         let end = usize::from(self.payload_start) + usize::from(self.payload_len);
-        if let Some(space) = self.buffer.get_mut(end..end + RAMP.len()) {
+        let free = end == usize::from(self.len);
+        if let Some(space) = self.buffer.get_mut(end..end + RAMP.len()).filter(|_| free) {
             space.copy_from_slice(&RAMP);
             self.paddable = true;
         }

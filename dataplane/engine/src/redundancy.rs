@@ -148,7 +148,7 @@ impl Engine {
         let receiver = encoding.and_then(|encoding| encoding.receiver.as_deref_mut());
         let position = receiver.filter(|_| filled).and_then(|receiver| {
             receiver.window.insert(original);
-            receiver.nack.received(now, original);
+            receiver.nack.mended(now, original);
             receiver.reception.received(now, original, None);
             receiver.positions.of(original)
         });

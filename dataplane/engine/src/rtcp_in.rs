@@ -111,7 +111,7 @@ impl Engine {
             .as_ref()?
             .sent
             .get(&ssrc)?;
-        (!sent.rtx).then_some(sent.subscription)
+        (sent.kind == StreamKind::Media).then_some(sent.subscription)
     }
 
     /// The encoding that a publisher sends a media SSRC for.

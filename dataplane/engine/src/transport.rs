@@ -19,11 +19,12 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Whether an SSRC of a publisher carries media or retransmissions of it.
+/// What an SSRC carries: media, retransmissions of it, or repair packets for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamKind {
     Media,
     Rtx,
+    Fec,
 }
 
 /// An SSRC of a publisher, and what it was found to belong to.
@@ -41,7 +42,7 @@ pub(crate) struct Stream {
 pub(crate) struct Sent {
     /// Row of the subscription.
     pub(crate) subscription: u32,
-    pub(crate) rtx: bool,
+    pub(crate) kind: StreamKind,
 }
 
 /// SRTP contexts of a client.
@@ -306,6 +307,7 @@ impl Transport {
         let streams = [
             (StreamKind::Media, state.ssrc, state.srtp_next),
             (StreamKind::Rtx, state.rtx_ssrc, state.rtx_srtp_next),
+            (StreamKind::Fec, state.fec_ssrc, state.fec_srtp_next),
         ];
         for (kind, ssrc, next) in streams {
             if ssrc != 0 && next > 0 && self.stream(ssrc).is_none() {

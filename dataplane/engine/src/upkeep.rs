@@ -215,7 +215,7 @@ impl Engine {
         else {
             return;
         };
-        let link = encoding.link;
+        let (link, transport) = (encoding.link, encoding.config.transport.row);
         let silent = |last: Option<Micros>| last.is_none_or(|at| now.since(at) > LIVE_US);
         let mut again = false;
         if let Some(feed) = encoding.feed.as_deref_mut() {
@@ -227,6 +227,7 @@ impl Engine {
         let mut stalled = false;
         let mut figures = None;
         let mut speech = None;
+        let mut discarded = 0;
         if let Some(receiver) = encoding.receiver.as_deref_mut() {
             let heard = receiver.last_packet.or(receiver.resumed);
             let quiet = silent(heard);
@@ -234,6 +235,10 @@ impl Engine {
             receiver.stalled |= stalled;
             again |= !quiet;
             speech = receiver.speech.tick(now);
+            if let Some(repair) = receiver.repair.as_deref_mut() {
+                discarded = repair.tick(now);
+                again |= repair.is_in_use();
+            }
             let reception = &receiver.reception;
             let level = u64::from(127 - receiver.speech.level());
             figures = receiver.last_packet.map(|_| {
@@ -244,6 +249,7 @@ impl Engine {
                 )
             });
         }
+        self.discard_fec(transport, row, discarded);
         if stalled {
             self.event(now, EventKind::EncodingStalled, RowKind::Encoding, link, 0);
         }

@@ -145,35 +145,13 @@ impl Client {
 
     /// Seals an RTP packet as this client.
     pub fn seal(&mut self, spec: &Rtp) -> Vec<u8> {
+        let (header_len, plain) = spec.plain();
         let mut buffer = vec![0; 2_048];
-        #[expect(clippy::cast_possible_truncation, reason = "low half")]
-        let fields = HeaderFields {
-            marker: spec.marker,
-            payload_type: spec.pt,
-            sequence: spec.index as u16,
-            timestamp: spec.timestamp,
-            ssrc: spec.ssrc,
-        };
-        let form = spec
-            .extensions
-            .iter()
-            .fold(ExtForm::OneByte, |form, (kind, value)| {
-                form.and(ExtForm::fitting(publisher_id(*kind), value.len()))
-            });
-        let mut writer = HeaderWriter::new(&mut buffer, &fields, form).unwrap();
-        for (kind, value) in &spec.extensions {
-            writer.push_extension(publisher_id(*kind), value).unwrap();
-        }
-        let header_len = writer.finish();
-        let mut payload = spec.payload.clone();
-        if spec.padding > 0 {
-            buffer[0] |= 0x20;
-            payload.resize(payload.len() + usize::from(spec.padding) - 1, 0);
-            payload.push(spec.padding);
-        }
+        buffer[..header_len].copy_from_slice(&plain[..header_len]);
+        let payload = &plain[header_len..];
         let len = self
             .sealer
-            .seal_rtp(header_len, spec.index, spec.ssrc, &payload, &mut buffer)
+            .seal_rtp(header_len, spec.index, spec.ssrc, payload, &mut buffer)
             .unwrap();
         buffer.truncate(len);
         buffer
@@ -287,6 +265,38 @@ impl Rtp {
         }
     }
 
+    /// The packet before it is sealed, and the length of its header.
+    pub fn plain(&self) -> (usize, Vec<u8>) {
+        let mut buffer = vec![0; 2_048];
+        #[expect(clippy::cast_possible_truncation, reason = "low half")]
+        let fields = HeaderFields {
+            marker: self.marker,
+            payload_type: self.pt,
+            sequence: self.index as u16,
+            timestamp: self.timestamp,
+            ssrc: self.ssrc,
+        };
+        let form = self
+            .extensions
+            .iter()
+            .fold(ExtForm::OneByte, |form, (kind, value)| {
+                form.and(ExtForm::fitting(publisher_id(*kind), value.len()))
+            });
+        let mut writer = HeaderWriter::new(&mut buffer, &fields, form).unwrap();
+        for (kind, value) in &self.extensions {
+            writer.push_extension(publisher_id(*kind), value).unwrap();
+        }
+        let header_len = writer.finish();
+        buffer.truncate(header_len);
+        buffer.extend(&self.payload);
+        if self.padding > 0 {
+            buffer[0] |= 0x20;
+            buffer.resize(buffer.len() + usize::from(self.padding) - 1, 0);
+            buffer.push(self.padding);
+        }
+        (header_len, buffer)
+    }
+
     pub fn with(mut self, kind: ExtensionKind, value: &[u8]) -> Self {
         self.extensions.push((kind, value.to_vec()));
         self
@@ -310,10 +320,12 @@ pub const VP8: u8 = 96;
 pub const VP8_RTX: u8 = 97;
 pub const OPUS: u8 = 111;
 pub const RED: u8 = 63;
+pub const FEC: u8 = 49;
 pub const V_VP8: u8 = 120;
 pub const V_RTX: u8 = 121;
 pub const V_OPUS: u8 = 109;
 pub const V_RED: u8 = 110;
+pub const V_FEC: u8 = 122;
 
 /// Whether a datagram gets lost.
 pub type Loss = dyn FnMut(&[u8]) -> bool;

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod demux;
+mod fec;
 mod forward;
 mod harness;
 mod keyframes;
