@@ -157,6 +157,8 @@ pub struct Published {
     pub rtx_pt: Option<u8>,
     /// Payload type of RED.
     pub red_pt: Option<u8>,
+    /// Payload type of repair packets (FlexFEC).
+    pub fec_pt: Option<u8>,
     /// Feedback.
     pub feedback: Feedback,
     /// Its RTP streams.
@@ -174,6 +176,8 @@ pub struct PublishedEncoding {
     pub ssrc: Option<u32>,
     /// SSRC of RTX, if announced.
     pub rtx_ssrc: Option<u32>,
+    /// SSRC of repair packets, if announced.
+    pub fec_ssrc: Option<u32>,
     /// Its row.
     pub row: Link,
 }
@@ -185,6 +189,7 @@ impl Published {
             rid: encoding.rid.clone().unwrap_or_default(),
             ssrc: encoding.ssrc,
             rtx_ssrc: encoding.rtx_ssrc,
+            fec_ssrc: encoding.fec_ssrc,
             row: Link::default(),
         });
         Self {
@@ -198,6 +203,7 @@ impl Published {
             pt: track.pt,
             rtx_pt: track.rtx_pt,
             red_pt: track.red_pt,
+            fec_pt: track.fec_pt,
             feedback: track.feedback.into(),
             encodings: encodings
                 .take(ion_tables::TrackConfig::MAX_ENCODINGS)
@@ -218,6 +224,8 @@ pub struct Played {
     pub ssrc: u32,
     /// SSRC of RTX towards the viewer.
     pub rtx_ssrc: Option<u32>,
+    /// Payload type and SSRC of repair packets (FlexFEC) towards the viewer.
+    pub fec: Option<(u8, u32)>,
     /// What the viewer can take.
     pub payloads: Vec<Payload>,
     /// Its subscription row. It is the section's own from the start, so that there is room
@@ -259,6 +267,7 @@ impl Played {
                 .unwrap_or_default(),
             ssrc: track.ssrc,
             rtx_ssrc: track.rtx_ssrc,
+            fec: track.fec,
             payloads: track.payloads.iter().map(payload).collect(),
             row: Link::default(),
         }

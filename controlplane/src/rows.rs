@@ -159,6 +159,7 @@ pub fn encoding(
         transport,
         ssrc: encoding.ssrc.unwrap_or(0),
         rtx_ssrc: encoding.rtx_ssrc.unwrap_or(0),
+        fec_ssrc: encoding.fec_ssrc.unwrap_or(0),
         clock_rate: track.codec.0.kind.clock_rate(),
         worker,
         layer: u8::try_from(layer).unwrap_or(u8::MAX),
@@ -166,6 +167,7 @@ pub fn encoding(
         payload_type: track.pt,
         rtx_payload_type: track.rtx_pt.unwrap_or(0),
         red_payload_type: track.red_pt.unwrap_or(0),
+        fec_payload_type: track.fec_pt.unwrap_or(0),
         feedback: feedback_bits(track.feedback),
         mid: text(&track.mid),
         rid: text(&encoding.rid),
@@ -183,12 +185,15 @@ pub fn subscription(
     // Without a track the row stays, for the sake of its SRTP index: it goes on with the next track.
     let fallback = slot.payloads.first();
     let payload = source.map(|(_, payload, _)| payload).or(fallback);
+    let (fec_payload_type, fec_ssrc) = slot.fec.unwrap_or_default();
     let has_nack = payload.is_some_and(|payload| payload.feedback.nack);
     SubscriptionConfig {
         transport,
         track: source.map_or(RowLink::default(), |(track, _, _)| track),
         ssrc: slot.ssrc,
         rtx_ssrc: slot.rtx_ssrc.unwrap_or(0),
+        fec_ssrc,
+        fec_payload_type,
         worker,
         payload_type: payload.map_or(0, |payload| payload.pt),
         rtx_payload_type: payload.and_then(|payload| payload.rtx_pt).unwrap_or(0),

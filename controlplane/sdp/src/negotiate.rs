@@ -433,6 +433,17 @@ pub(crate) fn answer_rtx(offered: &Media, pt: u8) -> Option<Codec> {
     })
 }
 
+/// The answer's line for repair packets (FlexFEC-03), which are of whichever video the section carries. ULPFEC and RED
+/// around video are never answered: they take the place of media in the stream that they protect.
+pub(crate) fn answer_fec(offered: &Media) -> Option<Codec> {
+    let is_fec = |codec: &&Codec| codec.is("flexfec-03") && codec.clock_rate == 90_000;
+    let fec = offered.codecs.iter().find(is_fec)?;
+    Some(Codec {
+        fmtp: fec.fmtp.clone(),
+        ..bare(fec)
+    })
+}
+
 /// The answer's line for redundant audio (RFC 2198) around the Opus of `pt`.
 pub(crate) fn answer_red(offered: &Media, pt: u8) -> Option<Codec> {
     let wraps = |codec: &&Codec| {

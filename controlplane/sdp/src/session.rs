@@ -324,11 +324,20 @@ impl Media {
 
     /// The RTX source paired with `ssrc` by `a=ssrc-group:FID`.
     pub fn rtx_ssrc_of(&self, ssrc: u32) -> Option<u32> {
+        self.paired_ssrc(&GroupSemantics::Fid, ssrc)
+    }
+
+    /// The source of repair packets for `ssrc`, by `a=ssrc-group:FEC-FR`.
+    pub fn fec_ssrc_of(&self, ssrc: u32) -> Option<u32> {
+        self.paired_ssrc(&GroupSemantics::FecFr, ssrc)
+    }
+
+    fn paired_ssrc(&self, semantics: &GroupSemantics, ssrc: u32) -> Option<u32> {
         self.ssrc_groups
             .iter()
-            .filter(|group| group.semantics == GroupSemantics::Fid)
+            .filter(|group| group.semantics == *semantics)
             .find_map(|group| match group.ssrcs[..] {
-                [primary, rtx, ..] if primary == ssrc => Some(rtx),
+                [primary, paired, ..] if primary == ssrc => Some(paired),
                 _ => None,
             })
     }

@@ -3,7 +3,8 @@ use crate::extension::{Extension, ExtensionKind, ExtensionMap};
 use crate::limits::MAX_TRACKS;
 use crate::negotiate::{
     Answerer, DtlsRole, LocalParams, Reject, RemoteParams, Transport, add_candidates,
-    add_transport, answer_codec, answer_red, answer_rtx, description, supported, unprocessable,
+    add_transport, answer_codec, answer_fec, answer_red, answer_rtx, description, supported,
+    unprocessable,
 };
 use crate::session::{Direction, Media, MediaKind, Mid, SessionDescription, Setup};
 use crate::stream::{GroupSemantics, Msid, Source, SsrcGroup};
@@ -33,6 +34,8 @@ pub struct Sender {
     pub ssrc: u32,
     /// SSRC to retransmit from.
     pub rtx_ssrc: u32,
+    /// SSRC to send repair packets from.
+    pub fec_ssrc: u32,
 }
 
 /// One for each section that a session may use, in the order of the sections.
@@ -68,6 +71,8 @@ pub struct PlayTrack {
     pub ssrc: u32,
     /// SSRC to retransmit from, if any payload has RTX.
     pub rtx_ssrc: Option<u32>,
+    /// Payload type and SSRC of repair packets (FlexFEC-03) for whatever is sent, if the viewer takes them.
+    pub fec: Option<(u8, u32)>,
     /// All codecs the viewer takes, the one of the source first; a source with another codec of
     /// this list can come or follow without negotiation. See [`find_payload`].
     pub payloads: Vec<PayloadMap>,
@@ -186,6 +191,11 @@ fn section(
     let (lines, extensions) =
         answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
     let (mut codecs, mut payloads) = payloads(offered, &extensions);
+    let fec = (offered.kind == MediaKind::Video)
+        .then(|| answer_fec(offered))
+        .flatten();
+    let fec_pt = fec.as_ref().map(|codec| codec.pt);
+    codecs.extend(fec);
     let taken = |index: usize| tracks.iter().any(|track| track.source == Some(index));
     let source = sources
         .iter()
@@ -214,6 +224,7 @@ fn section(
             .iter()
             .any(|p| p.rtx_pt.is_some())
             .then_some(sender.rtx_ssrc),
+        fec: fec_pt.map(|pt| (pt, sender.fec_ssrc)),
         payloads,
         extensions,
     };
@@ -273,25 +284,32 @@ fn prefer(payloads: &mut [PayloadMap], lines: &mut [Codec], codec: &TrackCodec) 
 
 fn add_sources(media: &mut Media, cname: &str, track: &PlayTrack) {
     media.msid = Some(track.msid.clone());
-    let ssrcs: Vec<u32> = std::iter::once(track.ssrc).chain(track.rtx_ssrc).collect();
+    let fec_ssrc = track.fec.map(|(_, ssrc)| ssrc);
+    let ssrcs = std::iter::once(track.ssrc)
+        .chain(track.rtx_ssrc)
+        .chain(fec_ssrc);
     media.sources = ssrcs
-        .iter()
-        .map(|&ssrc| Source {
+        .map(|ssrc| Source {
             ssrc,
             cname: Some(cname.to_owned()),
             msid: Some(track.msid.clone()),
         })
         .collect();
-    if track.rtx_ssrc.is_some() {
-        media.ssrc_groups = vec![SsrcGroup {
-            semantics: GroupSemantics::Fid,
-            ssrcs,
-        }];
-    }
+    let pairs = [
+        (GroupSemantics::Fid, track.rtx_ssrc),
+        (GroupSemantics::FecFr, fec_ssrc),
+    ];
+    media.ssrc_groups = pairs
+        .into_iter()
+        .filter_map(|(semantics, paired)| {
+            let ssrcs = vec![track.ssrc, paired?];
+            Some(SsrcGroup { semantics, ssrcs })
+        })
+        .collect();
 }
 
 /// The counter-offer that goes with a 406: one section for each source (at most
-/// [`MAX_TRACKS`]), in its own codec.
+/// [`MAX_TRACKS`]), in its own codec, without repair packets.
 pub fn offer(
     local: &LocalParams,
     sources: &[SourceTrack],
@@ -322,6 +340,7 @@ pub fn offer(
             msid: sender.msid.clone(),
             ssrc: sender.ssrc,
             rtx_ssrc: payload.rtx_pt.map(|_| sender.rtx_ssrc),
+            fec: None,
             payloads: vec![payload],
             extensions: ExtensionMap::default(),
         };
@@ -506,6 +525,7 @@ fn accept_section(index: usize, ours: &Media, theirs: &Media) -> Option<PlayTrac
             .any(|payload| payload.rtx_pt.is_some())
             .then(|| ours.rtx_ssrc_of(source.ssrc))
             .flatten(),
+        fec: None,
         payloads,
         extensions,
     })

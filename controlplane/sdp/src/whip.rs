@@ -1,8 +1,8 @@
 use crate::codec::{Codec, CodecKind, FeedbackSet, TrackCodec};
 use crate::extension::{ExtensionKind, ExtensionMap};
 use crate::negotiate::{
-    Answerer, LocalParams, Reject, RemoteParams, answer_codec, answer_red, answer_rtx, supported,
-    unprocessable,
+    Answerer, LocalParams, Reject, RemoteParams, answer_codec, answer_fec, answer_red, answer_rtx,
+    supported, unprocessable,
 };
 use crate::session::{Direction, Media, MediaKind, Mid, SessionDescription};
 use crate::stream::{GroupSemantics, Msid, Rid, RidDirection, Simulcast, SimulcastId};
@@ -39,6 +39,8 @@ pub struct PublishTrack {
     pub rtx_pt: Option<u8>,
     /// Payload type of the same audio with redundancy (RFC 2198); packets of either may come.
     pub red_pt: Option<u8>,
+    /// Payload type of repair packets (FlexFEC-03).
+    pub fec_pt: Option<u8>,
     /// RTCP feedback.
     pub feedback: FeedbackSet,
     /// The header extensions of this section.
@@ -56,6 +58,8 @@ pub struct Encoding {
     pub ssrc: Option<u32>,
     /// SSRC of the retransmissions, if announced.
     pub rtx_ssrc: Option<u32>,
+    /// SSRC of the repair packets, if announced.
+    pub fec_ssrc: Option<u32>,
 }
 
 /// Answers the offer of a publisher (RFC 9725): one codec for each track, the first in the
@@ -113,8 +117,14 @@ fn track(
         .then(|| answer_red(offered, primary.pt))
         .flatten();
     let rtx = answer_rtx(offered, primary.pt);
-    let (rtx_pt, red_pt) = (rtx.as_ref().map(|c| c.pt), red.as_ref().map(|c| c.pt));
-    media.codecs = std::iter::once(line).chain(red).chain(rtx).collect();
+    // Which of several layers an unannounced SSRC repairs could not be told.
+    let fec = (codec.kind.media_kind() == MediaKind::Video && offered.rids.len() <= 1)
+        .then(|| answer_fec(offered))
+        .flatten();
+    let pt = |codec: &Option<Codec>| codec.as_ref().map(|codec| codec.pt);
+    let (rtx_pt, red_pt, fec_pt) = (pt(&rtx), pt(&red), pt(&fec));
+    let lines = std::iter::once(line).chain(red).chain(rtx).chain(fec);
+    media.codecs = lines.collect();
     // The order of the offer is the publisher's wish: RED before Opus asks to use it.
     let rank = |codec: &Codec| offered.codecs.iter().position(|known| known.pt == codec.pt);
     media.codecs.sort_by_key(rank);
@@ -128,7 +138,7 @@ fn track(
     if !rids.is_empty() {
         add_simulcast(&mut media, offered, &rids);
     }
-    let encodings = encodings(offered, rids, rtx_pt.is_some());
+    let encodings = encodings(offered, rids, (rtx_pt.is_some(), fec_pt.is_some()));
     answerer.sdp.media.push(media);
     Ok(PublishTrack {
         media_index,
@@ -139,6 +149,7 @@ fn track(
         pt: primary.pt,
         rtx_pt,
         red_pt,
+        fec_pt,
         feedback,
         extensions,
         encodings,
@@ -218,8 +229,8 @@ fn add_simulcast(media: &mut Media, offered: &Media, rids: &[String]) {
 }
 
 /// The streams of a section. Which SSRC belongs to which of several RIDs no attribute says.
-fn encodings(offered: &Media, rids: Vec<String>, rtx: bool) -> Vec<Encoding> {
-    let by_ssrc = || encodings_by_ssrc(offered, rtx);
+fn encodings(offered: &Media, rids: Vec<String>, has: (bool, bool)) -> Vec<Encoding> {
+    let by_ssrc = || encodings_by_ssrc(offered, has);
     match &rids[..] {
         [] => by_ssrc(),
         [rid] if offered.rids.len() == 1 => {
@@ -241,13 +252,16 @@ fn encodings(offered: &Media, rids: Vec<String>, rtx: bool) -> Vec<Encoding> {
 
 /// The streams of a section without RIDs: the layers of `ssrc-group:SIM`, or the first source
 /// that repairs no other. FFmpeg names its RTX source in `ssrc-group:FID` only.
-fn encodings_by_ssrc(offered: &Media, rtx: bool) -> Vec<Encoding> {
+fn encodings_by_ssrc(offered: &Media, (rtx, fec): (bool, bool)) -> Vec<Encoding> {
     let encoding = |ssrc: u32| Encoding {
         rid: None,
         ssrc: Some(ssrc),
         rtx_ssrc: offered
             .rtx_ssrc_of(ssrc)
             .filter(|&repair| rtx && repair != ssrc),
+        fec_ssrc: offered
+            .fec_ssrc_of(ssrc)
+            .filter(|&repair| fec && repair != ssrc),
     };
     let of_group = |semantics: GroupSemantics| {
         offered
@@ -288,7 +302,7 @@ fn check_ssrcs(tracks: &[PublishTrack]) -> Result<(), Reject> {
     let mut ssrcs: Vec<u32> = tracks
         .iter()
         .flat_map(|track| &track.encodings)
-        .flat_map(|encoding| [encoding.ssrc, encoding.rtx_ssrc])
+        .flat_map(|encoding| [encoding.ssrc, encoding.rtx_ssrc, encoding.fec_ssrc])
         .flatten()
         .collect();
     ssrcs.sort_unstable();

@@ -219,6 +219,7 @@ fn senders(other: u32) -> Result<Senders, Problem> {
             },
             ssrc: fresh()?,
             rtx_ssrc: fresh()?,
+            fec_ssrc: fresh()?,
         })
     };
     let all: Result<Vec<Sender>, Problem> = (0..MAX_TRACKS).map(sender).collect();

@@ -83,6 +83,7 @@ pub(crate) fn senders() -> Senders {
             },
             ssrc,
             rtx_ssrc: ssrc + 1,
+            fec_ssrc: ssrc + 2,
         }
     })
 }

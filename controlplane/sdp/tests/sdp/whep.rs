@@ -51,6 +51,7 @@ fn chromium() {
         (video.ssrc, video.rtx_ssrc, video.source),
         (2000, Some(2001), Some(1))
     );
+    assert_eq!((audio.fec, video.fec), (None, Some((49, 2002))));
     let first = &video.payloads[0];
     assert_eq!((first.pt, first.rtx_pt), (108, Some(109)));
     assert!(first.feedback.nack && first.feedback.pli && first.feedback.transport_cc);

@@ -40,6 +40,7 @@ fn one(ssrc: u32, rtx_ssrc: Option<u32>) -> Vec<Encoding> {
         rid: None,
         ssrc: Some(ssrc),
         rtx_ssrc,
+        fec_ssrc: None,
     }]
 }
 
@@ -140,6 +141,36 @@ fn chromium_with_preferences() {
     ] {
         assert!(answer.extensions.id(kind).is_some());
     }
+}
+
+/// A browser that was told to offer FlexFEC: its repair packets are taken; ULPFEC and RED around video never are.
+#[test]
+fn chromium_with_repair_packets() {
+    let plain = text("chromium_sendonly");
+    assert!(plain.contains("ulpfec/90000") && plain.contains("red/90000"));
+    let video = plain.find("m=video").unwrap();
+    let (audio, video) = plain.split_at(video);
+    let (ssrc, fec_ssrc) = (4_182_618_417, 77);
+    let line = video.lines().next().unwrap();
+    let fec = format!(
+        "a=rtpmap:49 flexfec-03/90000\r\na=rtcp-fb:49 transport-cc\r\na=fmtp:49 repair-window=10000000\r\na=ssrc-group:FEC-FR {ssrc} {fec_ssrc}\r\na=ssrc:{fec_ssrc} cname:x\r\n"
+    );
+    let video = video.replacen(line, &format!("{line} 49"), 1);
+    let offer = parse(&format!("{audio}{video}{fec}"));
+    let answer = whip::answer(&offer, &local()).unwrap();
+    check_answer(&offer, &answer.sdp);
+    let video = &answer.tracks[1];
+    assert_eq!(video.fec_pt, Some(49));
+    assert_eq!(video.encodings[0].ssrc, Some(ssrc));
+    assert_eq!(video.encodings[0].fec_ssrc, Some(fec_ssrc));
+    let sdp = answer.sdp.to_string();
+    assert!(sdp.contains("a=rtpmap:49 flexfec-03/90000\r\na=fmtp:49 repair-window=10000000\r\n"));
+    assert!(!sdp.contains("ulpfec") && !sdp.contains("red/90000"));
+    // Layers named by RID say nothing of which one a repair packet is for.
+    let layers = text("chromium_simulcast");
+    let layers = layers.replace("a=rtpmap:120 ulpfec/90000", "a=rtpmap:120 flexfec-03/90000");
+    let answer = whip::answer(&parse(&layers), &local()).unwrap();
+    assert_eq!(answer.tracks[1].fec_pt, None);
 }
 
 #[test]
@@ -466,7 +497,8 @@ fn a_single_rid_keeps_its_announced_ssrc() {
         [Encoding {
             rid,
             ssrc,
-            rtx_ssrc
+            rtx_ssrc,
+            fec_ssrc: None,
         }]
     );
     assert!(answer.sdp.to_string().contains("a=rid:only recv\r\n"));
