@@ -33,6 +33,12 @@
  * @property {number} concealedSamples
  * @property {number} retransmittedPacketsSent
  * @property {number} retransmittedPacketsReceived
+ * @property {number} retransmittedBytesReceived
+ * @property {number} fecPacketsReceived
+ * @property {number} fecPacketsDiscarded
+ * @property {number} fecBytesReceived
+ * @property {number} bytesReceived
+ * @property {number} totalSamplesReceived audio
  * @property {number} nackCount
  * @property {number} pliCount
  * @property {number} frameWidth
@@ -107,10 +113,13 @@ export class Publisher extends Peer {
 }
 
 export class Viewer extends Peer {
-  /** @param {Page} page @param {string} url @param {{room: string, origin?: string}} options */
-  static async open(page, url, { room, origin = url }) {
+  /**
+   * @param {Page} page @param {string} url
+   * @param {{room: string, origin?: string, without?: string[]}} options `without`: what it does not offer, like `audio/red`
+   */
+  static async open(page, url, { room, origin = url, without = [] }) {
     await page.goto(`${origin}/`);
-    await page.evaluate(watchInPage, { endpoint: `${url}/whep/${room}` });
+    await page.evaluate(watchInPage, { endpoint: `${url}/whep/${room}`, without });
     return new Viewer(page);
   }
 
@@ -128,6 +137,24 @@ export class Viewer extends Peer {
       }
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+  }
+
+  /** Starts to take down when each frame is shown. */
+  watchFrames() {
+    return this.page.evaluate(recordFrames);
+  }
+
+  /**
+   * Since {@link watchFrames}: the time of each frame on its way, up to a constant that is the same for all viewers of a stream
+   * on one machine: by wall clock less RTP timestamp, which is passed on to those who have seen one source only.
+   * @returns {Promise<number[]>} milliseconds
+   */
+  async frameDelays() {
+    /** @type {[number, number][]} */
+    const frames = await this.page.evaluate(() => /** @type {any} */ (globalThis).ionFrames);
+    // Of 48 hours, so that the clock's wraps do not matter and the difference is exact enough.
+    const wrapMs = 2 ** 32 / 90;
+    return frames.map(([shownMs, rtp]) => (((shownMs - rtp / 90) % wrapMs) + wrapMs) % wrapMs);
   }
 
   /** Starts to watch for gaps, looking every 50 ms. */
@@ -166,9 +193,17 @@ async function publishInPage({ endpoint, codec, width, height, maxBitrate }) {
   }
 }
 
-/** @param {{endpoint: string}} options */
-async function watchInPage({ endpoint }) {
+/** @param {{endpoint: string, without: string[]}} options */
+async function watchInPage({ endpoint, without }) {
   const page = /** @type {any} */ (globalThis);
+  const { addTransceiver } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+    const transceiver = addTransceiver.call(this, kind, init);
+    const codecs = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind)?.codecs ?? [];
+    const offered = codecs.filter(({ mimeType }) => !without.includes(mimeType));
+    if (offered.length < codecs.length) transceiver.setCodecPreferences(offered);
+    return transceiver;
+  };
   const { Session } = await import(String('/session.js'));
   const signal = AbortSignal.timeout(15_000);
   const peer = await Session.watch(endpoint, { signal });
@@ -178,6 +213,19 @@ async function watchInPage({ endpoint }) {
   const video = document.querySelector('#watch-video') ?? document.body.appendChild(document.createElement('video'));
   Object.assign(video, { srcObject: peer.stream, autoplay: true });
   /** @type {HTMLVideoElement} */ (video).play().catch(() => {});
+}
+
+/** When each frame is shown, by the wall clock in milliseconds, and its RTP timestamp. */
+function recordFrames() {
+  const page = /** @type {any} */ (globalThis);
+  const video = /** @type {HTMLVideoElement} */ (document.querySelector('#watch-video') ?? document.querySelector('video'));
+  page.ionFrames = [];
+  /** @type {VideoFrameRequestCallback} */
+  const shown = (_, { presentationTime, rtpTimestamp }) => {
+    if (rtpTimestamp !== undefined) page.ionFrames.push([performance.timeOrigin + presentationTime, rtpTimestamp]);
+    video.requestVideoFrameCallback(shown);
+  };
+  video.requestVideoFrameCallback(shown);
 }
 
 async function recordGaps() {
@@ -228,10 +276,11 @@ async function readStatistics() {
   const video = [
     'framesSent framesReceived framesDecoded framesDropped freezeCount totalFreezesDuration packetsSent packetsReceived packetsLost',
     'jitterBufferDelay jitterBufferEmittedCount',
-    'retransmittedPacketsSent retransmittedPacketsReceived nackCount pliCount frameWidth frameHeight framesPerSecond',
+    'retransmittedPacketsSent retransmittedPacketsReceived retransmittedBytesReceived nackCount pliCount frameWidth frameHeight framesPerSecond',
+    'fecPacketsReceived fecPacketsDiscarded fecBytesReceived bytesReceived',
   ].flatMap((names) => names.split(' '));
   for (const name of [...video, 'audioPacketsSent', 'audioPacketsReceived', 'audioPacketsLost']) sample[name] = 0;
-  for (const name of ['totalAudioEnergy', 'concealedSamples', 'availableOutgoingBitrate']) sample[name] = 0;
+  for (const name of ['totalAudioEnergy', 'totalSamplesReceived', 'concealedSamples', 'availableOutgoingBitrate']) sample[name] = 0;
   for (const one of report.values()) {
     if (one.type === 'transport') {
       sample.transport = { dtls: one.tlsVersion ?? '', cipher: one.dtlsCipher ?? '', srtp: one.srtpCipher ?? '' };
@@ -251,6 +300,7 @@ async function readStatistics() {
       sample.audioPacketsReceived += one.packetsReceived ?? 0;
       sample.audioPacketsLost += one.packetsLost ?? 0;
       sample.totalAudioEnergy += one.totalAudioEnergy ?? 0;
+      sample.totalSamplesReceived += one.totalSamplesReceived ?? 0;
       sample.concealedSamples += one.concealedSamples ?? 0;
     }
   }

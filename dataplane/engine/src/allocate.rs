@@ -74,6 +74,13 @@ impl Steps {
         self.push(Target { encoding, layer }, top);
     }
 
+    /// Counts in what is sent besides: each step takes so much more, as a fraction.
+    pub(crate) fn grow(&mut self, (times, of): (u64, u64)) {
+        for step in &mut self.list[..self.len] {
+            step.bps = step.bps.saturating_mul(times) / of.max(1);
+        }
+    }
+
     /// What takes no more than what is below it, or as much as all, is no step.
     fn add_part(&mut self, target: Target, bps: u64, top: u64) {
         let below = self.as_slice().last().map_or(0, |step| step.bps);

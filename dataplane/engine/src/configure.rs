@@ -3,7 +3,7 @@ use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
 use crate::limits::{REPORT_INTERVAL_US, TORN_RETRY_US, TORN_ROWS, UPKEEP_US};
-use crate::subscription::Subscriber;
+use crate::subscription::{Subscriber, Used};
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::{Sent, StreamKind, Transport};
@@ -399,6 +399,7 @@ impl Engine {
                 || before.config.transport != config.transport
                 || before.config.ssrc != config.ssrc
                 || before.config.rtx_ssrc != config.rtx_ssrc
+                || before.config.fec_ssrc != config.fec_ssrc
         });
         if ends {
             self.end_subscription(row);
@@ -461,7 +462,15 @@ impl Engine {
             kind: StreamKind::Rtx,
             ..media
         };
-        let rtx_used = transport.claim(config.rtx_ssrc, rtx);
+        let fec = Sent {
+            kind: StreamKind::Fec,
+            ..media
+        };
+        let used = Used {
+            media: used,
+            rtx: transport.claim(config.rtx_ssrc, rtx),
+            fec: transport.claim(config.fec_ssrc, fec),
+        };
         let state = tables.state::<SubscriptionRow>(row).map(|cell| cell.read());
         let state = state.and_then(Result::ok).unwrap_or_default();
         let tracks = self.children.subscriptions_of_transport[config.transport.row as usize].len();
@@ -469,7 +478,6 @@ impl Engine {
         if let Some(counters) = tables.counters::<SubscriptionRow>(row) {
             counters.renew(link.generation);
         }
-        let used = (used, rtx_used);
         let mut subscriber = Subscriber::new(config, link, audio, state, used);
         let source = encodings.into_iter().find(|encoding| {
             encoding.is_some() && encoding.row.checked_add(1) == Some(subscriber.state.encoding)
@@ -502,6 +510,7 @@ impl Engine {
         if let Some(transport) = self.transport(subscriber.config.transport) {
             transport.disclaim(subscriber.config.ssrc, state.srtp_next);
             transport.disclaim(subscriber.config.rtx_ssrc, state.rtx_srtp_next);
+            transport.disclaim(subscriber.config.fec_ssrc, state.fec_srtp_next);
         }
     }
 

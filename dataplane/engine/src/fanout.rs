@@ -2,66 +2,24 @@ use crate::bandwidth::Bandwidth;
 use crate::batch::Batch;
 use crate::engine::Engine;
 use crate::history::History;
-use crate::ingress::srtp_drop;
 use crate::layers::Layer;
-use crate::limits::{BANDWIDTH_US, MAX_DATAGRAM, PADDING_MAX, TICK_US};
+use crate::limits::{BANDWIDTH_US, TICK_US};
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::padding::Paddings;
 use crate::peer::PeerMessage;
+use crate::protection::send_repair;
 use crate::redundancy::Earlier;
-use crate::rewrite::{Descriptor, renumber};
+use crate::seal::{has_room, payload_for, send_media, send_red};
 use crate::subscription::{Numbers, Source, Subscriber, Verdict};
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::Transport;
 use ion_tables::{
-    DropReason, EventKind, ExtensionKind, RowKind, RowLink, Subscription as SubscriptionRow,
-    SubscriptionCounters, TransportConfig, WorkerTables,
+    DropReason, EventKind, RowKind, RowLink, Subscription as SubscriptionRow, SubscriptionCounters,
+    WorkerTables,
 };
-use ion_wire::ext::{AbsSendTime, transport_cc_bytes};
-use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
 use std::sync::Arc;
-
-/// The header of a packet to a viewer, besides its numbers.
-pub(crate) struct Header<'a> {
-    pub(crate) fields: HeaderFields,
-    pub(crate) mid: &'a [u8],
-    /// Whether extensions that depend on the moment may be added.
-    pub(crate) momentary: bool,
-    /// Playout delay to write instead of the publisher's; depends on the moment.
-    pub(crate) playout: Option<[u8; 3]>,
-    /// Dependency descriptor to write instead of the publisher's.
-    pub(crate) dependency: Option<&'a Descriptor>,
-}
-
-impl<'a> Header<'a> {
-    /// The header of a media packet; `dependency` is its descriptor where it is not the publisher's.
-    pub(crate) fn of(
-        packet: &Packet,
-        numbers: &Numbers,
-        subscriber: &'a Subscriber,
-        dependency: Option<&'a Descriptor>,
-    ) -> Self {
-        let config = &subscriber.config;
-        Self {
-            fields: HeaderFields {
-                marker: numbers.manner.marker,
-                payload_type: config.payload_type,
-                sequence: low16(numbers.index),
-                timestamp: numbers.timestamp,
-                ssrc: config.ssrc,
-            },
-            mid: config.mid.as_bytes_of(),
-            momentary: !subscriber.resends_plain(),
-            playout: subscriber.playout.value(packet),
-            dependency,
-        }
-    }
-}
-
-/// The P bit in the first byte of an RTP header (RFC 3550, 5.1).
-pub(crate) const PADDING_BIT: u8 = 0x20;
 
 /// What was sent to one subscriber in one go.
 #[derive(Debug, Clone, Copy, Default)]
@@ -78,6 +36,10 @@ pub(crate) struct Tally {
     pub(crate) blanks: u64,
     /// RED ones among those that were sent.
     pub(crate) red: u64,
+    /// Repair packets sent besides.
+    pub(crate) repairs: u64,
+    /// RTP payload bytes of those.
+    pub(crate) repair_payload: u64,
 }
 
 impl Engine {
@@ -100,13 +62,16 @@ impl Engine {
         let Some(transport) = transport.filter(|_| subscriber.track == batch.track) else {
             return;
         };
+        let counters = self.tables.tables().counters::<SubscriptionRow>(row);
+        let lost = || counters.map_or(0, |counters| counters.fraction_lost.load());
         let blocks = if subscriber.makes_red() {
-            let counters = self.tables.tables().counters::<SubscriptionRow>(row);
-            let lost = counters.map_or(0, |counters| counters.fraction_lost.load());
-            subscriber.redundancy.follow(now, lost)
+            subscriber.redundancy.follow(now, lost())
         } else {
             0
         };
+        if subscriber.protection.is_some() {
+            subscriber.follow_loss(now, lost());
+        }
         let history = (blocks > 0).then(|| batch.history(&self.encodings));
         let first = !subscriber.has_sent();
         let waited = subscriber.waiting.is_some();
@@ -142,16 +107,9 @@ impl Engine {
             self.unreported.push(row);
         }
         if let Some(counters) = self.subscription_counters(row) {
-            counters.packets_sent.add(tally.packets);
-            counters.bytes_sent.add(tally.payload);
-            counters.packets_withheld.add(tally.withheld);
             counters.switches.add(u64::from(switched && !first));
-            counters.packets_of_other_layers.add(tally.left_out);
-            counters.packets_blanked.add(tally.blanks);
-            counters.red_sent.add(tally.red);
         }
-        self.count_sent(transport, tally.packets, tally.bytes);
-        self.count_layers(row);
+        self.count_tally(transport, row, &tally);
         if tended && tally.packets > 0 {
             let at = now + BANDWIDTH_US;
             self.timers.arm(TimerKind::Bandwidth, transport, at);
@@ -167,6 +125,22 @@ impl Engine {
             let kind = EventKind::LayerSwitched;
             self.event(now, kind, RowKind::Subscription, link, value);
         }
+    }
+
+    /// Counts what was sent to one subscription in one go.
+    pub(crate) fn count_tally(&self, transport: u32, row: u32, tally: &Tally) {
+        if let Some(counters) = self.subscription_counters(row) {
+            counters.packets_sent.add(tally.packets);
+            counters.bytes_sent.add(tally.payload);
+            counters.packets_withheld.add(tally.withheld);
+            counters.packets_of_other_layers.add(tally.left_out);
+            counters.packets_blanked.add(tally.blanks);
+            counters.red_sent.add(tally.red);
+            counters.fec_packets_sent.add(tally.repairs);
+            counters.fec_bytes_sent.add(tally.repair_payload);
+        }
+        self.count_sent(transport, tally.packets + tally.repairs, tally.bytes);
+        self.count_layers(row);
     }
 
     /// Brings the layers in use and wanted up to date, of a subscription that is sent pictures.
@@ -261,6 +235,12 @@ impl Sending<'_> {
                     self.tally.withheld += 1;
                 }
             }
+            if self.subscriber.has_repair_due() {
+                let bytes = self.send_repair(out);
+                if PACED {
+                    self.charge(bytes);
+                }
+            }
         }
         self.store();
     }
@@ -287,6 +267,20 @@ impl Sending<'_> {
         if let Some(bandwidth) = self.transport.bandwidth.as_deref_mut() {
             bandwidth.pacer.charge(bytes);
         }
+    }
+
+    #[cold]
+    fn send_repair<O: Output<Message = PeerMessage>>(&mut self, out: &mut O) -> usize {
+        let (transport, subscriber) = (&mut *self.transport, &mut *self.subscriber);
+        let now = self.now;
+        send_repair(
+            self.tables,
+            transport,
+            subscriber,
+            &mut self.tally,
+            now,
+            out,
+        )
     }
 
     fn store(&mut self) {
@@ -328,206 +322,4 @@ impl Sending<'_> {
         self.tally.bytes += sent as u64;
         Ok(sent)
     }
-}
-
-/// Whether the batch takes one more datagram of any size.
-pub(crate) fn has_room<O: Output<Message = PeerMessage>>(out: &mut O) -> bool {
-    out.batch().space(MAX_DATAGRAM).is_some()
-}
-
-/// The payload that a viewer gets, but for its running numbers: a packet of a layer that it does not get is empty.
-pub(crate) fn payload_for<'a>(packet: &'a Packet, numbers: &Numbers) -> &'a [u8] {
-    if numbers.manner.blank {
-        &[]
-    } else {
-        packet.payload()
-    }
-}
-
-/// Writes a media packet for a viewer and seals it straight from the shared
-/// plaintext into the batch, which must have room. Returns the datagram's length.
-///
-/// It is padded by so many bytes, if it can be, so that it is as long as its neighbours.
-/// Its index is marked as used even if it then turns out not to fit: it will not be
-/// used for anything else.
-pub(crate) fn send_media<O: Output<Message = PeerMessage>>(
-    transport: &mut Transport,
-    subscriber: &mut Subscriber,
-    (packet, padding): (&Packet, usize),
-    numbers: Numbers,
-    now: Micros,
-    out: &mut O,
-) -> Result<usize, DropReason> {
-    let payload = payload_for(packet, &numbers);
-    if !subscriber.used(numbers, now, payload.len()) {
-        return Err(DropReason::Duplicate);
-    }
-    seal_media(transport, subscriber, (packet, padding), numbers, now, out)
-}
-
-/// Writes and seals a media packet whose index is taken, for the first time or
-/// again: see the invariant of [`Subscriber`].
-pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
-    transport: &mut Transport,
-    subscriber: &Subscriber,
-    (packet, padding): (&Packet, usize),
-    numbers: Numbers,
-    now: Micros,
-    out: &mut O,
-) -> Result<usize, DropReason> {
-    let payload = payload_for(packet, &numbers);
-    let ssrc = subscriber.config.ssrc;
-    let dependency = Descriptor::of(packet, &numbers);
-    let header = Header::of(packet, &numbers, subscriber, dependency.as_ref());
-    let limit = transport.max_datagram();
-    let path = transport.path.ok_or(DropReason::SendFailed)?;
-    let open = out.batch().open_segment(&path);
-    let space = out
-        .batch()
-        .space(MAX_DATAGRAM)
-        .ok_or(DropReason::TransmitFull)?;
-    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
-    let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
-    let natural = header_len + payload.len() + keys.sealer.profile().rtp_overhead();
-    if natural > limit {
-        return Err(DropReason::TooLarge);
-    }
-    // What is sent again must be the same again, and stands alone anyhow.
-    let joins = header.momentary && !numbers.manner.blank;
-    let padded = Some(packet).filter(|_| joins);
-    let padded = padded.and_then(|packet| {
-        let wished = open
-            .filter(|&open| (natural..=natural + PADDING_MAX).contains(&open))
-            .unwrap_or(natural + padding);
-        packet.padded(wished.min(limit) - natural)
-    });
-    if padded.is_some() {
-        space[0] |= PADDING_BIT;
-    }
-    let payload = padded.unwrap_or(payload);
-    let sealer = &mut keys.sealer;
-    let len = if numbers.running.payload == packet.running.payload || numbers.manner.blank {
-        sealer.seal_rtp(header_len, numbers.index, ssrc, payload, space)
-    } else {
-        let plain_len = header_len + payload.len();
-        let body = space.get_mut(header_len..plain_len);
-        let body = body.ok_or(DropReason::TooLarge)?;
-        body.copy_from_slice(payload);
-        renumber(packet.codec, body, &numbers.running.payload);
-        sealer.seal_rtp_in_place(header_len, plain_len, numbers.index, ssrc, space)
-    };
-    let len = len.map_err(srtp_drop)?;
-    out.batch().commit(&path, len);
-    transport.note_sent(now, len, ssrc, low16(numbers.index), numbered);
-    Ok(len)
-}
-
-/// As [`send_media`], with earlier frames before the packet's own. For viewers to whom nothing is sent again as it was.
-fn send_red<O: Output<Message = PeerMessage>>(
-    transport: &mut Transport,
-    subscriber: &mut Subscriber,
-    (packet, earlier): (&Packet, Earlier<'_>),
-    numbers: Numbers,
-    now: Micros,
-    out: &mut O,
-) -> Result<usize, DropReason> {
-    if !subscriber.used(numbers, now, usize::from(packet.payload_len)) {
-        return Err(DropReason::Duplicate);
-    }
-    let mut header = Header::of(packet, &numbers, subscriber, None);
-    header.fields.payload_type = subscriber.config.red_payload_type;
-    let (limit, path) = (transport.max_datagram(), transport.path);
-    let path = path.ok_or(DropReason::SendFailed)?;
-    let space = out.batch().space(MAX_DATAGRAM);
-    let space = space.ok_or(DropReason::TransmitFull)?;
-    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
-    let sealer = &mut transport
-        .keys
-        .as_mut()
-        .ok_or(DropReason::SendFailed)?
-        .sealer;
-    let end = limit.saturating_sub(sealer.profile().rtp_overhead());
-    let body = space.get_mut(header_len..end).ok_or(DropReason::TooLarge)?;
-    let plain_len = header_len + earlier.write(packet, subscriber.config.payload_type, body)?;
-    let (index, ssrc) = (numbers.index, subscriber.config.ssrc);
-    let len = sealer
-        .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
-        .map_err(srtp_drop)?;
-    out.batch().commit(&path, len);
-    transport.note_sent(now, len, ssrc, low16(index), numbered);
-    Ok(len)
-}
-
-/// Writes an RTP header with the viewer's extensions. Returns its length, and whether it took a
-/// transport-wide number.
-pub(crate) fn write_header(
-    transport: &mut Transport,
-    header: &Header<'_>,
-    packet: &Packet,
-    now: Micros,
-    space: &mut [u8],
-) -> Result<(usize, bool), DropReason> {
-    let map = transport.config.extensions;
-    let mid = map
-        .id(ExtensionKind::Mid)
-        .filter(|_| !header.mid.is_empty())
-        .map(|id| (id, header.mid));
-    let numbered = transport.config.flags & TransportConfig::TRANSPORT_CC_OUT != 0;
-    let number = map
-        .id(ExtensionKind::TransportCc)
-        .filter(|_| header.momentary && numbered)
-        .map(|id| {
-            (
-                id,
-                transport_cc_bytes(low16(transport.state.transport_cc_next)),
-            )
-        });
-    let time = map
-        .id(ExtensionKind::AbsSendTime)
-        .filter(|_| header.momentary)
-        .map(|id| (id, AbsSendTime::from_us(now.0).to_bytes()));
-    let playout = header
-        .playout
-        .filter(|_| header.momentary)
-        .and_then(|value| Some((map.id(ExtensionKind::PlayoutDelay)?, value)));
-    let replaced = playout.map(|_| ExtensionKind::PlayoutDelay);
-    let dependency = header.dependency;
-    let carried = transport
-        .carried
-        .iter()
-        .filter(|(kind, _)| Some(*kind) != replaced)
-        .filter_map(|(kind, id)| {
-            let value = match (kind, dependency) {
-                (ExtensionKind::DependencyDescriptor, Some(written)) => written.as_slice(),
-                _ => packet.extension(kind)?,
-            };
-            Some((id, value))
-        });
-    let all = mid
-        .into_iter()
-        .chain(number.as_ref().map(|(id, value)| (*id, &value[..])))
-        .chain(time.as_ref().map(|(id, value)| (*id, &value[..])))
-        .chain(playout.as_ref().map(|(id, value)| (*id, &value[..])))
-        .chain(carried);
-    let form = all.clone().fold(ExtForm::OneByte, |form, (id, value)| {
-        form.and(ExtForm::fitting(id, value.len()))
-    });
-    let too_large = |_| DropReason::TooLarge;
-    let mut writer = HeaderWriter::new(space, &header.fields, form).map_err(too_large)?;
-    for (id, value) in all {
-        writer.push_extension(id, value).map_err(too_large)?;
-    }
-    let len = writer.finish();
-    if number.is_some() {
-        transport.state.transport_cc_next = transport.state.transport_cc_next.wrapping_add(1);
-    }
-    Ok((len, number.is_some()))
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "sequence numbers are the low half of indices"
-)]
-pub(crate) fn low16(number: u64) -> u16 {
-    number as u16
 }

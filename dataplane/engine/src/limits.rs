@@ -131,6 +131,18 @@ pub const RED_SECOND_LOSS: u64 = 26;
 /// ... until that has been less for so long, microseconds.
 pub const RED_HOLD_US: u64 = 10_000_000;
 
+/// A viewer gets repair packets when it reports this loss, in 1/256 ...
+pub const FEC_LEAST_LOSS: u64 = 5;
+/// ... and a round trip as long as this, microseconds: a retransmission then comes later than players wait by
+/// themselves.
+pub const FEC_LEAST_RTT_US: u64 = 80_000;
+/// One repair packet protects so many packets that this is lost of them on average, in 1/256: mostly none or one ...
+pub const FEC_LOSS_PER_SPAN: u64 = 90;
+/// ... and no fewer or more than these: no more is added than a third and one packet for each picture.
+pub const FEC_SPAN: (u64, u64) = (3, 10);
+/// Less is added after loss has asked for less for so long, microseconds.
+pub const FEC_HOLD_US: u64 = 10_000_000;
+
 /// Packets of an encoding that repair packets can be used with; a power of two.
 pub const FEC_RECENT: usize = 256;
 /// Repair packets of an encoding that wait for more of what they protect.

@@ -5,10 +5,12 @@
 //! is not limited is served at once, by the same path as ever.
 
 use crate::engine::Engine;
-use crate::fanout::{Tally, has_room, payload_for, send_media};
+use crate::fanout::Tally;
 use crate::limits::{PACE, PACE_BURST_BYTES, PACE_DRAIN_US, TICK_US};
 use crate::output::Output;
 use crate::peer::PeerMessage;
+use crate::protection::send_repair;
+use crate::seal::{has_room, payload_for, send_media};
 use crate::subscription::{Source, Verdict};
 use crate::time::Micros;
 use crate::timers::TimerKind;
@@ -124,15 +126,7 @@ impl Engine {
                 self.tables.store::<SubscriptionRow>(row, state);
             }
         }
-        if let Some(counters) = self.subscription_counters(row) {
-            counters.packets_sent.add(tally.packets);
-            counters.bytes_sent.add(tally.payload);
-            counters.packets_withheld.add(tally.withheld);
-            counters.packets_of_other_layers.add(tally.left_out);
-            counters.packets_blanked.add(tally.blanks);
-        }
-        self.count_sent(transport, tally.packets, tally.bytes);
-        self.count_layers(row);
+        self.count_tally(transport, row, &tally);
         if let Some(target) = wants {
             self.want_keyframe(now, target);
         }
@@ -201,6 +195,10 @@ impl Engine {
                 tally.payload += payload_for(packet, &numbers).len() as u64;
                 tally.blanks += u64::from(numbers.manner.blank);
                 tally.bytes += bytes as u64;
+                let mut bytes = bytes;
+                if subscriber.has_repair_due() {
+                    bytes += send_repair(&self.tables, transport, subscriber, tally, now, out);
+                }
                 transport.budget.earn(bytes as u64);
                 if let Some(bandwidth) = transport.bandwidth.as_deref_mut() {
                     bandwidth.pacer.charge(bytes);

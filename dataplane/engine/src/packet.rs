@@ -58,7 +58,7 @@ pub(crate) struct ExtensionSpans([(u16, u8); EXTENSION_KINDS]);
 
 impl ExtensionSpans {
     /// Where each extension of a packet lies; `None` if the block is malformed.
-    fn of(header: &RtpHeader, packet: &[u8], map: &ExtensionMap) -> Option<Self> {
+    pub(crate) fn of(header: &RtpHeader, packet: &[u8], map: &ExtensionMap) -> Option<Self> {
         let mut spans = Self::default();
         for element in header.extensions(packet) {
             let (id, value) = element.ok()?;

@@ -40,6 +40,8 @@ pub(crate) struct Playout {
     sent_at_tick: u32,
     /// How often it was looked at since the delay came down to nothing.
     zeros: u8,
+    /// The viewer gets repair packets.
+    protected: bool,
 }
 
 impl Playout {
@@ -55,6 +57,7 @@ impl Playout {
             spans: [span; 2],
             sent_at_tick: sent,
             zeros: 0,
+            protected: false,
         };
         if told_ms > 0 {
             playout.tell(told_ms.min(PLAYOUT_MAX_MS));
@@ -130,10 +133,16 @@ impl Playout {
         self.zeros = 0;
     }
 
-    /// The delay at which a retransmission of a retransmission is in time.
+    /// Whether the viewer gets repair packets: what they mend is not missed, and hardly anything is that is lost twice.
+    pub(crate) fn set_protected(&mut self, protected: bool) {
+        self.protected = protected;
+    }
+
+    /// The delay at which a retransmission of a retransmission is in time; with repair packets, a retransmission.
     fn wanted_ms(&self) -> u16 {
         let [before, now] = &self.spans;
-        let wanted_us = before.age_us.max(now.age_us) + PLAYOUT_REPEAT_US;
+        let repeat_us = if self.protected { 0 } else { PLAYOUT_REPEAT_US };
+        let wanted_us = before.age_us.max(now.age_us) + repeat_us;
         u16::try_from(wanted_us / 1_000).map_or(PLAYOUT_MAX_MS, |ms| ms.min(PLAYOUT_MAX_MS))
     }
 

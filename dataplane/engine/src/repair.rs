@@ -1,5 +1,5 @@
 use crate::limits::{FEC_IDLE_US, FEC_PENDING, FEC_RECENT};
-use crate::packet::Packet;
+use crate::packet::{ExtensionSpans, Packet};
 use crate::time::Micros;
 use ion_tables::ExtensionKind;
 use ion_wire::WireError;
@@ -153,18 +153,22 @@ impl Repair {
             // One may have left meanwhile.
             let packet = self.get(index).ok_or(WireError::BadValue)?;
             parity.add(packet.whole(), &[])?;
-            leave_out_mutable(&mut parity, packet);
+            leave_out_mutable(&mut parity, &packet.extensions, packet.whole());
         }
-        parity.restore(fec.ssrc, crate::fanout::low16(missing))
+        parity.restore(fec.ssrc, crate::seal::low16(missing))
     }
 }
 
-/// Takes what is written late out of a packet that was added.
-fn leave_out_mutable<M: AsRef<[u8]> + AsMut<[u8]>>(parity: &mut Parity<M>, packet: &Packet) {
+/// Takes what is written late out of a packet that was added, whose header this is.
+pub(crate) fn leave_out_mutable<M: AsRef<[u8]> + AsMut<[u8]>>(
+    parity: &mut Parity<M>,
+    extensions: &ExtensionSpans,
+    header: &[u8],
+) {
     for (kind, from) in MUTABLE {
-        let value = packet.extension(kind).and_then(|value| value.get(from..));
-        if let Some(value) = value {
-            parity.leave_out(packet.extensions.start(kind) + from, value);
+        let value = extensions.get(kind, header);
+        if let Some(value) = value.and_then(|value| value.get(from..)) {
+            parity.leave_out(extensions.start(kind) + from, value);
         }
     }
 }

@@ -1,11 +1,11 @@
 use crate::engine::Engine;
-use crate::fanout::has_room;
 use crate::limits::{
     KEYFRAME_THROTTLE_US, MAX_DATAGRAM, MAX_RTCP, REMB_FACTOR, REMB_FLOOR_BPS, REPORT_BLOCKS,
     REPORT_INTERVAL_US, TICK_US, TWCC_MAX_US, TWCC_MESSAGES,
 };
 use crate::output::Output;
 use crate::peer::PeerMessage;
+use crate::seal::has_room;
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::StreamKind;
@@ -365,7 +365,7 @@ impl Engine {
         if count > 0 {
             let mut sequences = [0_u16; crate::limits::NACK_BATCH];
             for (sequence, &index) in sequences.iter_mut().zip(&self.scratch.missing[..count]) {
-                *sequence = crate::fanout::low16(index);
+                *sequence = crate::seal::low16(index);
             }
             let sent = self.send_to_publisher(transport, out, |out, ssrc| {
                 build::nack(out, ssrc, media_ssrc, &sequences[..count])

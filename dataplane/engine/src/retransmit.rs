@@ -1,13 +1,10 @@
 use crate::engine::Engine;
-use crate::fanout::{
-    Header, PADDING_BIT, has_room, low16, payload_for, seal_media, send_media, write_header,
-};
-use crate::ingress::srtp_drop;
-use crate::limits::{MAX_DATAGRAM, PROBE_PADDING};
+use crate::limits::PROBE_PADDING;
 use crate::output::Output;
 use crate::packet::Packet;
 use crate::peer::PeerMessage;
 use crate::rewrite::{Descriptor, renumber};
+use crate::seal::{Header, has_room, low16, payload_for, seal_made, seal_media, send_media};
 use crate::subscription::{Numbers, Source, Subscriber};
 use crate::time::Micros;
 use crate::transport::Transport;
@@ -198,38 +195,20 @@ fn send_rtx<O: Output<Message = PeerMessage>>(
     header.fields.payload_type = subscriber.config.rtx_payload_type;
     (header.fields.sequence, header.fields.ssrc) = (low16(index), ssrc);
     header.momentary = true;
-    let path = transport.path.ok_or(DropReason::SendFailed)?;
-    let limit = transport.max_datagram();
-    let space = out
-        .batch()
-        .space(MAX_DATAGRAM)
-        .ok_or(DropReason::TransmitFull)?;
-    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
-    let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
-    let plain_len = header_len + 2 + payload.len();
-    if plain_len + keys.sealer.profile().rtp_overhead() > limit {
-        return Err(DropReason::TooLarge);
-    }
-    let body = space
-        .get_mut(header_len..plain_len)
-        .ok_or(DropReason::TooLarge)?;
-    let (original, rest) = body.split_at_mut(2);
-    original.copy_from_slice(&low16(numbers.index).to_be_bytes());
-    rest.copy_from_slice(payload);
-    if numbers.running.payload != packet.running.payload {
-        renumber(packet.codec, rest, &numbers.running.payload);
-    }
     // The state says that the index is used before anything can be sent with it.
     subscriber.rtx_next = index + 1;
-    let row = subscriber.link.row;
-    tables.store::<SubscriptionRow>(row, subscriber.snapshot());
-    let len = keys
-        .sealer
-        .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
-        .map_err(srtp_drop)?;
-    out.batch().commit(&path, len);
-    transport.note_sent(now, len, ssrc, low16(index), numbered);
-    Ok(len)
+    tables.store::<SubscriptionRow>(subscriber.link.row, subscriber.snapshot());
+    let original = low16(numbers.index).to_be_bytes();
+    seal_made(transport, &header, Some(packet), index, now, out, |body| {
+        let (first, rest) = body.split_first_chunk_mut().ok_or(DropReason::TooLarge)?;
+        let rest = rest.get_mut(..payload.len()).ok_or(DropReason::TooLarge)?;
+        *first = original;
+        rest.copy_from_slice(payload);
+        if numbers.running.payload != packet.running.payload {
+            renumber(packet.codec, rest, &numbers.running.payload);
+        }
+        Ok(original.len() + payload.len())
+    })
 }
 
 impl Engine {
@@ -249,7 +228,7 @@ impl Engine {
             .get_mut(subscriber.transport as usize)
             .and_then(|slot| slot.as_deref_mut())
             .filter(|transport| transport.link == subscriber.config.transport)?;
-        let epoch = subscriber.last_epoch().copied()?;
+        subscriber.last_epoch()?;
         let encodings = &self.encodings;
         let history = |source: Source| {
             encodings[source.encoding.row as usize]
@@ -274,11 +253,8 @@ impl Engine {
         let sent = if let Some((packet, numbers)) = found {
             send_rtx(tables, transport, subscriber, &packet, numbers, now, out)
         } else {
-            // Any packet will do for the header.
-            let history = history(epoch.source)?;
-            let packet = history.get(history.next().checked_sub(1)?)?.clone();
-            let timestamp = packet.timestamp.wrapping_add(epoch.timestamp_offset);
-            send_empty(tables, transport, subscriber, &packet, timestamp, now, out)
+            let timestamp = subscriber.last_timestamp();
+            send_empty(tables, transport, subscriber, timestamp, now, out)
         };
         let (transport, sent) = (subscriber.transport, sent.ok()? as u64);
         self.count_sent(transport, 1, sent);
@@ -291,51 +267,31 @@ fn send_empty<O: Output<Message = PeerMessage>>(
     tables: &ion_tables::WorkerTables,
     transport: &mut Transport,
     subscriber: &mut Subscriber,
-    packet: &Packet,
     timestamp: u32,
     now: Micros,
     out: &mut O,
 ) -> Result<usize, DropReason> {
-    let config = &subscriber.config;
     let (index, ssrc) = (subscriber.rtx_next, subscriber.rtx_ssrc);
-    let header = Header {
-        fields: HeaderFields {
-            marker: false,
-            payload_type: config.rtx_payload_type,
-            sequence: low16(index),
-            timestamp,
-            ssrc,
-        },
-        mid: config.mid.as_bytes_of(),
-        momentary: true,
-        playout: None,
-        dependency: None,
+    let fields = HeaderFields {
+        marker: false,
+        payload_type: subscriber.config.rtx_payload_type,
+        sequence: low16(index),
+        timestamp,
+        ssrc,
     };
-    let path = transport.path.ok_or(DropReason::SendFailed)?;
-    let space = out
-        .batch()
-        .space(MAX_DATAGRAM)
-        .ok_or(DropReason::TransmitFull)?;
-    let (header_len, numbered) = write_header(transport, &header, packet, now, space)?;
-    let keys = transport.keys.as_mut().ok_or(DropReason::SendFailed)?;
-    let plain_len = header_len + PROBE_PADDING;
-    let body = space
-        .get_mut(header_len..plain_len)
-        .ok_or(DropReason::TooLarge)?;
-    body.fill(0);
-    // The last byte says how much there is (RFC 3550, 5.1).
-    if let (Some(last), Ok(count)) = (body.last_mut(), u8::try_from(PROBE_PADDING)) {
-        *last = count;
-    }
-    space[0] |= PADDING_BIT;
+    let header = Header {
+        padding: true,
+        ..Header::beside(subscriber, fields)
+    };
     subscriber.rtx_next = index + 1;
-    let row = subscriber.link.row;
-    tables.store::<SubscriptionRow>(row, subscriber.snapshot());
-    let len = keys
-        .sealer
-        .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
-        .map_err(srtp_drop)?;
-    out.batch().commit(&path, len);
-    transport.note_sent(now, len, ssrc, low16(index), numbered);
-    Ok(len)
+    tables.store::<SubscriptionRow>(subscriber.link.row, subscriber.snapshot());
+    seal_made(transport, &header, None, index, now, out, |body| {
+        let body = body.get_mut(..PROBE_PADDING).ok_or(DropReason::TooLarge)?;
+        body.fill(0);
+        // The last byte says how much there is (RFC 3550, 5.1).
+        if let (Some(last), Ok(count)) = (body.last_mut(), u8::try_from(PROBE_PADDING)) {
+            *last = count;
+        }
+        Ok(PROBE_PADDING)
+    })
 }

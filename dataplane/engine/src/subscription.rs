@@ -3,6 +3,7 @@ use crate::layers::{Layer, Target};
 use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
 use crate::packet::Packet;
 use crate::playout::Playout;
+use crate::protection::Protection;
 use crate::rates::Rates;
 use crate::redundancy::Redundancy;
 use crate::rewrite::Running;
@@ -81,6 +82,8 @@ pub(crate) struct Subscriber {
     pub(crate) playout: Playout,
     /// Frames sent more than once.
     pub(crate) redundancy: Redundancy,
+    /// Of a viewer that takes repair packets.
+    pub(crate) protection: Option<Box<Protection>>,
     /// Last full intra request of the viewer.
     pub(crate) fir_sequence: Option<u8>,
     pub(crate) state: SubscriptionState,
@@ -92,17 +95,23 @@ fn first_index(ssrc: u32) -> u64 {
     u64::from(ssrc.wrapping_mul(0x9E37_79B1) >> 18) + 1
 }
 
+/// Next indices of the SSRCs of a subscription. Without one, there is no such stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Used {
+    pub(crate) media: u64,
+    pub(crate) rtx: Option<u64>,
+    pub(crate) fec: Option<u64>,
+}
+
 impl Subscriber {
     /// A subscriber that goes on where `state` says, if it is of the same life.
-    /// `used` are the next indices of the two SSRCs, as far as the transport has sent
-    /// with them before.
-    /// With no next index of the second, there is no retransmission stream.
+    /// `used` are the next indices of its SSRCs, as far as the transport has sent with them before.
     pub(crate) fn new(
         config: SubscriptionConfig,
         link: RowLink,
         audio: bool,
         state: SubscriptionState,
-        used: (u64, Option<u64>),
+        used: Used,
     ) -> Self {
         let resumed = state.generation == link.generation && state.srtp_next > 0;
         let mut state = if resumed {
@@ -113,14 +122,17 @@ impl Subscriber {
                 ..SubscriptionState::default()
             }
         };
-        state.srtp_next = state.srtp_next.max(used.0).max(first_index(config.ssrc));
-        state.rtx_srtp_next = state
-            .rtx_srtp_next
-            .max(used.1.unwrap_or(0))
-            .max(first_index(config.rtx_ssrc));
+        let begin = |stored: u64, used: Option<u64>, ssrc| {
+            let used = used.unwrap_or(0);
+            stored.max(used).max(first_index(ssrc))
+        };
+        state.srtp_next = begin(state.srtp_next, Some(used.media), config.ssrc);
+        state.rtx_srtp_next = begin(state.rtx_srtp_next, used.rtx, config.rtx_ssrc);
+        state.fec_srtp_next = begin(state.fec_srtp_next, used.fec, config.fec_ssrc);
+        let fec_next = used.fec.map(|_| state.fec_srtp_next);
         let mut subscriber = Self {
             link,
-            rtx_ssrc: used.1.map_or(0, |_| config.rtx_ssrc),
+            rtx_ssrc: used.rtx.map_or(0, |_| config.rtx_ssrc),
             config,
             audio,
             transport: config.transport.row,
@@ -157,6 +169,7 @@ impl Subscriber {
             rtt_us: 0,
             playout: Playout::new(state.playout_ms, state.sender_packets),
             redundancy: Redundancy::default(),
+            protection: fec_next.map(|next| Box::new(Protection::new(next))),
             fir_sequence: None,
             state,
         };
@@ -304,6 +317,8 @@ impl Subscriber {
                 steps.add(encoding, rates, self.layer_bound());
             }
         }
+        let protection = self.protection.as_deref();
+        steps.grow(protection.map_or((1, 1), Protection::growth));
         Claim {
             row: self.link.row,
             priority: self.config.priority,
@@ -377,6 +392,31 @@ impl Subscriber {
     /// depends on the moment.
     pub(crate) fn makes_red(&self) -> bool {
         self.audio && self.config.red_payload_type != 0 && !self.resends_plain()
+    }
+
+    /// Takes in what the viewer reports of its network: the fraction lost, in 1/256.
+    pub(crate) fn follow_loss(&mut self, now: Micros, fraction_lost: u64) {
+        let able = self.config.fec_payload_type != 0 && !self.resends_plain();
+        let rtt_us = self.rtt_us;
+        if let Some(protection) = self.protection.as_deref_mut() {
+            if able {
+                protection.follow(now, fraction_lost, rtt_us);
+            } else {
+                protection.stop();
+            }
+            self.playout.set_protected(protection.is_on());
+        }
+    }
+
+    /// Whether a repair packet is to be sent.
+    pub(crate) fn has_repair_due(&self) -> bool {
+        let protection = self.protection.as_deref();
+        protection.is_some_and(Protection::is_due)
+    }
+
+    /// RTP timestamp sent last.
+    pub(crate) fn last_timestamp(&self) -> u32 {
+        self.last_timestamp
     }
 
     /// Nothing more is sent until [`admit`](Self::admit) starts a source anew.
@@ -469,6 +509,9 @@ impl Subscriber {
         let state = &mut self.state;
         state.srtp_next = self.sent.next();
         state.rtx_srtp_next = self.rtx_next;
+        if let Some(protection) = self.protection.as_deref() {
+            state.fec_srtp_next = protection.next;
+        }
         state.timestamp = self.last_timestamp;
         state.encoding = self.source.map_or(0, |source| source.encoding.row + 1);
         state.playout_ms = self.playout.told_ms();

@@ -1,8 +1,10 @@
 //! Repair packets (FlexFEC-03), ended on each leg.
 
 use crate::harness::*;
-use ion_tables::{DropReason, EncodingConfig, ExtensionKind};
-use ion_wire::flexfec;
+use ion_tables::{DropReason, EncodingConfig, ExtensionKind, SubscriptionConfig};
+use ion_wire::flexfec::{self, FlexFec};
+use ion_wire::rtcp::{Packet, ReportBlock, build};
+use ion_wire::rtp::RtpHeader;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -253,4 +255,172 @@ fn redundancy_that_was_not_agreed_on_is_dropped() {
     world.send(publisher, &repair(1, 0, &[media(100, 5)]));
     assert_eq!(world.drops(0, DropReason::UnknownSsrc), 1);
     assert_eq!(world.clients[viewer].of(media_ssrc(sub)).len(), 1);
+}
+
+fn takes_fec(config: &mut SubscriptionConfig) {
+    (config.fec_payload_type, config.fec_ssrc) = (V_FEC, config.ssrc + 2);
+}
+
+/// A viewer reports loss, in 1/256, and a round trip of 150 ms.
+fn report_loss(world: &mut World, viewer: usize, ssrc: u32, fraction_lost: u8) {
+    let last = world.feedback(viewer, |packet| match packet {
+        Packet::SenderReport(report) if report.ssrc == ssrc => Some(report.info.ntp),
+        _ => None,
+    });
+    let &(at, ntp) = last.last().expect("reports were sent");
+    let since = world.now.since(at);
+    let block = ReportBlock {
+        ssrc,
+        fraction_lost,
+        cumulative_lost: 1,
+        extended_highest_sequence: 0,
+        jitter: 0,
+        last_sr: ion_wire::ntp::middle(ntp),
+        delay_since_last_sr: u32::try_from((since << 16) / 1_000_000).unwrap(),
+    };
+    world.advance(150_000);
+    let mut buffer = vec![0; 100];
+    let len = build::receiver_report(&mut buffer, 7, &[block]).unwrap();
+    world.send_rtcp(viewer, &buffer[..len]);
+}
+
+/// A packet as repair packets protect it for a viewer.
+fn without_stamps(plain: &[u8]) -> Vec<u8> {
+    let mut zeroed = plain.to_vec();
+    for element in RtpHeader::parse(plain).unwrap().extensions(plain) {
+        let (id, value) = element.unwrap();
+        let stamps = [ExtensionKind::TransportCc, ExtensionKind::AbsSendTime];
+        if stamps.map(viewer_id).contains(&id) {
+            let at = value.as_ptr().addr() - plain.as_ptr().addr();
+            zeroed[at..at + value.len()].fill(0);
+        }
+    }
+    zeroed
+}
+
+/// Sends pictures of so many packets, ten milliseconds apart, each in a batch of its own. Returns the next index.
+fn send_pictures(
+    world: &mut World,
+    publisher: usize,
+    mut index: u64,
+    pictures: &[Vec<usize>],
+) -> u64 {
+    for (picture, packets) in pictures.iter().enumerate() {
+        for (at, len) in packets.iter().enumerate() {
+            let mut packet = media(index, *len);
+            packet.timestamp = (index as u32) << 8 | picture as u32;
+            packet.marker = at + 1 == packets.len();
+            world.rtp(publisher, &packet);
+            index += 1;
+        }
+        world.flush();
+        world.advance(10_000);
+    }
+    index
+}
+
+proptest! {
+    #![proptest_config(crate::seeded(48))]
+
+    /// Whichever one packet is lost of those that a repair packet protects, the viewer can make it, bit by bit.
+    #[test]
+    fn viewers_can_make_what_they_lose(
+        pictures in prop::collection::vec(prop::collection::vec(0_usize..900, 1..9), 10..40),
+        lost in prop::sample::select(vec![5_u8, 13, 26, 80]),
+        which in any::<prop::sample::Index>(),
+    ) {
+        let mut world = World::new(1);
+        let publisher = world.client(0, false);
+        let track = world.video(publisher);
+        let [viewer, other] = [(); 2].map(|()| world.client(0, true));
+        let sub = world.subscribe_with(viewer, track, takes_fec);
+        let without = world.subscribe(other, track);
+        let (ssrc, fec_ssrc) = (media_ssrc(sub), media_ssrc(sub) + 2);
+        let index = send_pictures(&mut world, publisher, 65_300, &vec![vec![100; 3]; 120]);
+        prop_assert!(world.clients[viewer].of(fec_ssrc).is_empty(), "nothing was reported");
+        for (viewer, ssrc) in [(viewer, ssrc), (other, media_ssrc(without))] {
+            report_loss(&mut world, viewer, ssrc, lost);
+        }
+        send_pictures(&mut world, publisher, index, &pictures);
+        let sent: usize = pictures.iter().map(Vec::len).sum();
+        let client = &world.clients[viewer];
+        let media: BTreeMap<u16, Vec<u8>> = client
+            .of(ssrc)
+            .into_iter()
+            .map(|got| (got.header.sequence, without_stamps(&got.plain)))
+            .collect();
+        let repairs = client.of(fec_ssrc);
+        let span = (90 / usize::from(lost)).clamp(3, 10);
+        prop_assert!(!repairs.is_empty());
+        prop_assert!(repairs.len() <= sent / span + pictures.len(), "{} for {sent}", repairs.len());
+        let mut protected = BTreeSet::new();
+        for repair in &repairs {
+            prop_assert_eq!(repair.header.payload_type, V_FEC);
+            let fec = FlexFec::parse(&repair.payload).unwrap();
+            prop_assert_eq!(fec.ssrc, ssrc);
+            let sequences: Vec<u16> = fec.sequences().collect();
+            let missing = sequences[which.index(sequences.len())];
+            let mut memory = [0xee; 1_500];
+            let mut parity = fec.parity(&mut memory[..]).unwrap();
+            for sequence in &sequences {
+                prop_assert!(protected.insert(*sequence), "protected once");
+                if *sequence != missing {
+                    parity.add(&media[sequence], &[]).unwrap();
+                }
+            }
+            let len = parity.restore(ssrc, missing).unwrap();
+            prop_assert_eq!(&memory[..len], &media[&missing][..]);
+        }
+        // No more than the end of the last picture is without.
+        prop_assert!(protected.len() + span > sent, "{} of {sent}", protected.len());
+        // All packets to it are numbered, one by one.
+        let mut numbers: Vec<u16> = client
+            .rtp
+            .iter()
+            .map(|got| got.extension(ExtensionKind::TransportCc).unwrap())
+            .map(|value| u16::from_be_bytes(value.try_into().unwrap()))
+            .collect();
+        let first = numbers[0];
+        numbers.iter_mut().for_each(|number| *number = number.wrapping_sub(first));
+        numbers.sort_unstable();
+        prop_assert!(numbers.iter().copied().eq(0..numbers.len() as u16));
+        let counters = world.subscription_counters(sub);
+        prop_assert_eq!(counters.fec_packets_sent.load(), repairs.len() as u64);
+        let bytes: usize = repairs.iter().map(|got| got.payload.len()).sum();
+        prop_assert_eq!(counters.fec_bytes_sent.load(), bytes as u64);
+        // Who did not agree on it gets none, whatever it loses.
+        prop_assert_eq!(world.clients[other].rtp.len(), world.clients[other].of(media_ssrc(without)).len());
+    }
+}
+
+#[test]
+fn repair_for_a_viewer_ends_with_its_loss_and_goes_on_after_a_restart() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let track = world.video(publisher);
+    let viewer = world.client(0, true);
+    let sub = world.subscribe_with(viewer, track, takes_fec);
+    let (ssrc, fec_ssrc) = (media_ssrc(sub), media_ssrc(sub) + 2);
+    let second = vec![vec![100; 3]; 100];
+    let index = send_pictures(&mut world, publisher, 100, &second);
+    report_loss(&mut world, viewer, ssrc, 26);
+    let index = send_pictures(&mut world, publisher, index, &second);
+    let made = world.clients[viewer].of(fec_ssrc).len();
+    assert_eq!(made, 100, "one for each picture of three");
+    // The indices of repair packets go on where they were: the harness checks that none is used twice.
+    world.start_workers(1);
+    let index = send_pictures(&mut world, publisher, index.next_multiple_of(50), &second);
+    report_loss(&mut world, viewer, ssrc, 26);
+    let index = send_pictures(&mut world, publisher, index, &second);
+    let all = world.clients[viewer].of(fec_ssrc);
+    assert!(all.len() > made);
+    assert!(all.windows(2).all(|pair| pair[0].index < pair[1].index));
+    // Ten seconds without loss.
+    report_loss(&mut world, viewer, ssrc, 0);
+    let index = (0..11).fold(index, |index, _| {
+        send_pictures(&mut world, publisher, index, &second)
+    });
+    let made = world.clients[viewer].of(fec_ssrc).len();
+    send_pictures(&mut world, publisher, index, &second);
+    assert_eq!(world.clients[viewer].of(fec_ssrc).len(), made);
 }

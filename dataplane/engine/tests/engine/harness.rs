@@ -105,6 +105,8 @@ pub struct Got {
     pub header: RtpHeader,
     pub index: u64,
     pub payload: Vec<u8>,
+    /// All of it, in plain.
+    pub plain: Vec<u8>,
     /// Extensions, by the viewer's ids.
     pub extensions: Vec<(ExtensionKind, Vec<u8>)>,
     /// Byte by byte what had been received before.
@@ -231,6 +233,7 @@ impl Client {
             header: *view.header(),
             index,
             payload: view.payload().to_vec(),
+            plain: plain[..len].to_vec(),
             extensions,
             again,
             at: now,

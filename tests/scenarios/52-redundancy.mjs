@@ -1,0 +1,94 @@
+// Redundancy of each viewer's own, against none: two viewers at the same time behind the same lossy network.
+import { impairedNetwork } from '../lib/net.mjs';
+import { Publisher, Viewer } from '../lib/peers.mjs';
+import { sleep } from '../lib/process.mjs';
+
+/** @param {number[]} values @param {number} share */
+const quantile = (values, share) => values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
+
+/**
+ * A publisher near the server, and far away two viewers, of whom the second does not offer `without`.
+ * @param {import('../lib/scenario.mjs').Context} t
+ * @param {{without: string, impairment: import('../lib/net.mjs').Impairment}} options
+ */
+async function compared(t, { without, impairment }) {
+  const network = await impairedNetwork(t, impairment);
+  const server = await t.server({ netns: network.a.netns, host: network.a.address });
+  const near = await t.chromium({ netns: network.a.netns });
+  const far = await t.chromium({ netns: network.b.netns });
+  await Publisher.open(await near.newPage(), server.url, { room: 'redundancy', codec: 'VP8', maxBitrate: 1_000_000 });
+  const viewers = {
+    with: await Viewer.open(await far.newPage(), server.farUrl, { room: 'redundancy' }),
+    without: await Viewer.open(await far.newPage(), server.farUrl, { room: 'redundancy', without: [without] }),
+  };
+  await Promise.all(Object.values(viewers).map((viewer) => viewer.decoded(60, 15_000)));
+  return viewers;
+}
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const flexfec = {
+  name: 'fec-against-rtx',
+  timeoutS: 120,
+  run: async (t) => {
+    const viewers = await compared(t, { without: 'video/flexfec-03', impairment: { lossAb: 0.1, delayAb: 75, delayBa: 75, seed: 3 } });
+    // Its own reports tell the server of loss and round trip, and what it was asked to wait before that is taken back slowly.
+    await sleep(t.full ? 15_000 : 6000);
+    const both = Object.values(viewers);
+    const before = await Promise.all(both.map((viewer) => viewer.sample()));
+    await Promise.all(both.map((viewer) => viewer.watchFrames()));
+    await sleep(t.seconds * 1000);
+    const after = await Promise.all(both.map((viewer) => viewer.sample()));
+    const delays = await Promise.all(both.map((viewer) => viewer.frameDelays()));
+    const least = Math.min(...delays.flat());
+    const [fec, rtx] = after.map((sample, index) => {
+      /** @param {keyof import('../lib/peers.mjs').Sample} name */
+      const grown = (name) => Number(sample[name]) - Number(before[index]?.[name]);
+      const own = delays[index] ?? [];
+      const added = grown('fecBytesReceived') + grown('retransmittedBytesReceived');
+      return {
+        frozenS: grown('totalFreezesDuration'),
+        medianMs: quantile(own, 0.5) - least,
+        lateMs: quantile(own, 0.95) - least,
+        shown: own.length,
+        fecPackets: grown('fecPacketsReceived'),
+        overhead: added / (grown('bytesReceived') - grown('retransmittedBytesReceived')),
+        fecOverhead: grown('fecBytesReceived') / grown('bytesReceived'),
+      };
+    });
+    if (!fec || !rtx) throw new Error('two viewers were opened');
+    for (const [name, one] of Object.entries({ fec, rtx })) {
+      for (const [what, value] of Object.entries(one)) t.figure(`${name} ${what}`, value);
+    }
+    t.check(fec.fecPackets > 0, 'the viewer that offers FlexFEC got no repair packet');
+    t.check(rtx.fecPackets === 0, 'the viewer that does not offer FlexFEC got repair packets');
+    t.check(fec.lateMs < rtx.lateMs, `95 % of the frames within ${Math.round(fec.lateMs)} ms, ${Math.round(rtx.lateMs)} ms with retransmission alone`);
+    t.check(fec.frozenS <= rtx.frozenS, `frozen for ${fec.frozenS.toFixed(2)} s, ${rtx.frozenS.toFixed(2)} s with retransmission alone`);
+  },
+};
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const red = {
+  name: 'red-against-none',
+  timeoutS: 120,
+  run: async (t) => {
+    const viewers = await compared(t, { without: 'audio/red', impairment: { lossAb: 0.2, delayAb: 20, delayBa: 20, seed: 5 } });
+    await sleep(4000);
+    const both = Object.values(viewers);
+    const before = await Promise.all(both.map((viewer) => viewer.sample()));
+    await sleep(t.seconds * 1000);
+    const after = await Promise.all(both.map((viewer) => viewer.sample()));
+    const [withRed, without] = after.map((sample, index) => {
+      /** @param {keyof import('../lib/peers.mjs').Sample} name */
+      const grown = (name) => Number(sample[name]) - Number(before[index]?.[name]);
+      return { concealed: grown('concealedSamples') / grown('totalSamplesReceived'), lost: grown('audioPacketsLost'), received: grown('audioPacketsReceived') };
+    });
+    if (!withRed || !without) throw new Error('two viewers were opened');
+    for (const [name, one] of Object.entries({ red: withRed, none: without })) {
+      for (const [what, value] of Object.entries(one)) t.figure(`${name} ${what}`, value);
+    }
+    t.check(without.concealed > 0, 'nothing was concealed: there was nothing to measure');
+    t.check(withRed.concealed <= without.concealed / 2, `${withRed.concealed} of the audio was concealed with RED, ${without.concealed} without`);
+  },
+};
+
+export const scenarios = [flexfec, red];
