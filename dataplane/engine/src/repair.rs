@@ -45,13 +45,16 @@ impl Protects {
     }
 }
 
+/// A packet and its index.
+type Recent = (u64, Arc<Packet>);
+
 /// What a publisher's repair packets (FlexFEC-03) are used with: its latest packets, as they were sent, and repair packets
 /// that wait for more of them.
 ///
 /// Nothing is kept before the first repair packet, nor long after the last. Retransmissions are not kept: their headers
 /// are others. All that is kept has been published; like another worker, this holds references that it just drops.
 pub(crate) struct Repair {
-    recent: Box<[Option<(u64, Arc<Packet>)>]>,
+    recent: Box<[Option<Recent>]>,
     pending: Vec<Pending>,
     last_fec: Option<Micros>,
 }

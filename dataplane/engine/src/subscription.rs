@@ -1,22 +1,21 @@
-use crate::allocate::{Claim, Patience, Steps};
+use crate::allocate::Patience;
 use crate::layers::{Layer, Target};
-use crate::limits::{EPOCHS, RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, SEND_WINDOW};
-use crate::packet::Packet;
+use crate::limits::{EPOCHS, RTX_REMEMBERED, SEND_WINDOW};
 use crate::playout::Playout;
 use crate::protection::Protection;
-use crate::rates::Rates;
 use crate::redundancy::Redundancy;
 use crate::rewrite::Running;
 use crate::runs::Runs;
 use crate::selection::Selection;
 use crate::time::Micros;
 use crate::window::{Seen, Window};
-use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState, TrackConfig};
+use ion_tables::{RowLink, SubscriptionConfig, SubscriptionState};
 use ion_wire::codec::vp8;
-use ion_wire::ext::PlayoutDelay;
 
 mod admit;
 mod numbers;
+mod repair;
+mod wish;
 
 pub(crate) use numbers::{Epoch, Manner, Numbers, Source, Verdict};
 
@@ -177,31 +176,6 @@ impl Subscriber {
         subscriber
     }
 
-    /// Takes in what the network carries.
-    pub(crate) fn set_wish(&mut self, wish: Target) {
-        self.wish = wish;
-        self.bound_selection();
-    }
-
-    /// The highest encoding that may be sent.
-    pub(crate) fn max_encoding(&self) -> u8 {
-        self.wish.encoding.min(self.config.max_layer)
-    }
-
-    /// The highest layer that the row allows.
-    fn layer_bound(&self) -> Layer {
-        // Zero is no bound, and so is more than there can be.
-        let bound = |count: u8| count.wrapping_sub(1).min(7);
-        Layer {
-            spatial: bound(self.config.spatial_layers),
-            temporal: bound(self.config.temporal_layers),
-        }
-    }
-
-    fn bound_selection(&mut self) {
-        self.selection.wish = self.wish.layer.within(self.layer_bound());
-    }
-
     /// Takes in a config of the same life, transport and SSRCs.
     pub(crate) fn configure(&mut self, config: SubscriptionConfig, audio: Option<bool>) {
         let header = |c: &SubscriptionConfig| {
@@ -309,111 +283,6 @@ impl Subscriber {
         self.config.flags & SubscriptionConfig::PAUSED != 0
     }
 
-    /// What it asks of the viewer's network; `rates` are those of the track's encodings that are live.
-    pub(crate) fn claim(&self, now: Micros, rates: &[Option<&Rates>]) -> Claim {
-        let mut steps = Steps::new();
-        for (encoding, rates) in (0..=self.config.max_layer).zip(rates) {
-            if let Some(rates) = rates {
-                steps.add(encoding, rates, self.layer_bound());
-            }
-        }
-        let protection = self.protection.as_deref();
-        steps.grow(protection.map_or((1, 1), Protection::growth));
-        Claim {
-            row: self.link.row,
-            priority: self.config.priority,
-            steps,
-            current: (!self.starved).then_some(self.wish),
-            may_rise: self.patience.may_rise(now),
-            kept: false,
-            taken: 0,
-        }
-    }
-
-    /// The network carries nothing of it.
-    pub(crate) fn starve(&mut self, now: Micros) {
-        self.starved = true;
-        self.waiting = None;
-        self.patience.fell(now);
-        self.stop();
-    }
-
-    /// Nothing is known of the network: everything is sent.
-    pub(crate) fn unlimit(&mut self) {
-        self.set_wish(Target::TOP);
-        self.starved = false;
-        self.short_since = None;
-    }
-
-    /// The network carries a target. Returns whether it carried nothing before, and whether the
-    /// target is another one.
-    pub(crate) fn allow(&mut self, now: Micros, target: Target) -> (bool, bool) {
-        let before = self.wish;
-        let fed = std::mem::replace(&mut self.starved, false);
-        match target.cmp(&before) {
-            std::cmp::Ordering::Less => self.patience.fell(now),
-            std::cmp::Ordering::Greater => self.patience.rose(now),
-            std::cmp::Ordering::Equal => {}
-        }
-        self.set_wish(target);
-        (fed, target != before)
-    }
-
-    /// Whether it is sent an encoding, or would be if packets of it came.
-    pub(crate) fn would_take(
-        &self,
-        link: RowLink,
-        layer: usize,
-        links: &[RowLink; TrackConfig::MAX_ENCODINGS],
-    ) -> bool {
-        if self.is_switched_off() {
-            return false;
-        }
-        let sent = self.source.is_some_and(|source| source.encoding == link);
-        let target = self
-            .target
-            .and_then(|target| links.iter().position(|&l| l == target));
-        let allowed = usize::from(self.max_encoding());
-        sent || self.target == Some(link) || (layer <= allowed && target.is_none_or(|t| layer > t))
-    }
-
-    /// Whether retransmissions go out on an SSRC of their own.
-    pub(crate) fn has_rtx(&self) -> bool {
-        self.config.rtx_payload_type != 0 && self.rtx_ssrc != 0
-    }
-
-    /// Whether packets may be sent again as they were, and hence must carry nothing
-    /// that depends on the moment.
-    pub(crate) fn resends_plain(&self) -> bool {
-        self.config.flags & SubscriptionConfig::NACK != 0 && !self.has_rtx()
-    }
-
-    /// Whether audio may go out as RED: not where packets are sent again as they were, since how much goes along
-    /// depends on the moment.
-    pub(crate) fn makes_red(&self) -> bool {
-        self.audio && self.config.red_payload_type != 0 && !self.resends_plain()
-    }
-
-    /// Takes in what the viewer reports of its network: the fraction lost, in 1/256.
-    pub(crate) fn follow_loss(&mut self, now: Micros, fraction_lost: u64) {
-        let able = self.config.fec_payload_type != 0 && !self.resends_plain();
-        let rtt_us = self.rtt_us;
-        if let Some(protection) = self.protection.as_deref_mut() {
-            if able {
-                protection.follow(now, fraction_lost, rtt_us);
-            } else {
-                protection.stop();
-            }
-            self.playout.set_protected(protection.is_on());
-        }
-    }
-
-    /// Whether a repair packet is to be sent.
-    pub(crate) fn has_repair_due(&self) -> bool {
-        let protection = self.protection.as_deref();
-        protection.is_some_and(Protection::is_due)
-    }
-
     /// RTP timestamp sent last.
     pub(crate) fn last_timestamp(&self) -> u32 {
         self.last_timestamp
@@ -460,47 +329,6 @@ impl Subscriber {
     /// Whether an index was sent, as far as is remembered.
     pub(crate) fn was_sent(&self, index: u64) -> bool {
         self.sent.contains(index)
-    }
-
-    /// Takes in that a packet that is still here was asked for again.
-    pub(crate) fn lost(
-        &mut self,
-        now: Micros,
-        index: u64,
-        packet: &Packet,
-        theirs: Option<PlayoutDelay>,
-    ) {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "compared for equality only, both cut alike"
-        )]
-        let key = index as u32;
-        let (known, at) = self.repeats[key as usize % RTX_REMEMBERED];
-        let again = at != 0 && known == key;
-        // Without a stream for retransmissions there is nothing that may depend on the moment.
-        if self.has_rtx() && !self.audio && !again {
-            let (age, sent) = (now.since(packet.arrival), self.state.sender_packets);
-            self.playout.lost(now, age, sent, theirs);
-        }
-    }
-
-    /// Whether a retransmission of `index` would come too soon after the last one; if
-    /// not, this one is remembered.
-    pub(crate) fn is_repeat(&mut self, index: u64, now: Micros) -> bool {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "compared for equality only, both cut alike"
-        )]
-        let (key, now_ms) = (index as u32, (now.0 / 1_000) as u32);
-        let slot = &mut self.repeats[key as usize % RTX_REMEMBERED];
-        // A viewer that asks again after a whole round trip, by its own and maybe shorter
-        // measure, has lost the retransmission too.
-        let wait = (self.rtt_us / 2).clamp(RTX_REPEAT_MIN_US, RTX_REPEAT_MAX_US) / 1_000;
-        if slot.1 != 0 && slot.0 == key && u64::from(now_ms.wrapping_sub(slot.1)) < wait {
-            return true;
-        }
-        *slot = (key, now_ms.max(1));
-        false
     }
 
     /// The state to store: what a successor needs to go on.

@@ -91,10 +91,10 @@ proptest! {
                 group.push(packet);
             }
             // Every second packet in each of two, or all in one.
-            for row in 0..*rows {
+            for (row, fate) in fates.iter().enumerate().take(*rows) {
                 fec_index += 1;
                 let of: Vec<_> = group.iter().skip(row).step_by(*rows).cloned().collect();
-                if fates[row] >= 25 && !of.is_empty() {
+                if *fate >= 25 && !of.is_empty() {
                     world.send(publisher, &repair(fec_index, 0, &of));
                     repairs.push(of.iter().map(|packet| packet.index).collect());
                 }
@@ -182,7 +182,8 @@ fn a_repair_packet_mends_once_and_is_no_answer_to_a_nack() {
 #[test]
 fn repair_packets_that_contradict_are_refused() {
     let (mut world, publisher, _, viewers) = world();
-    let whole = |index, edit: &dyn Fn(&mut Vec<u8>)| {
+    type Edit<'a> = &'a dyn Fn(&mut [u8]);
+    let whole = |index, edit: Edit<'_>| {
         let mut packet = repair(index, 0, &[media(102, 5), media(103, 5)]);
         edit(&mut packet.payload);
         packet
@@ -197,7 +198,7 @@ fn repair_packets_that_contradict_are_refused() {
     // From here on packets are kept.
     world.send(publisher, &repair(30, 0, &[media(100, 5)]));
     world.send(publisher, &media(102, 5));
-    let edits: [&dyn Fn(&mut Vec<u8>); 6] = [
+    let edits: [Edit<'_>; 6] = [
         // No mask, a retransmission, another stream.
         &|fec| (fec[18], fec[19]) = (0x80, 0),
         &|fec| fec[0] |= 0x80,
