@@ -114,11 +114,13 @@ impl Past {
                     pt: 96,
                     rtx_pt: None,
                     red_pt: None,
+                    fec_pt: None,
                     feedback: Feedback::default(),
                     encodings: vec![PublishedEncoding {
                         rid: String::new(),
                         ssrc: Some(n + 1),
                         rtx_ssrc: None,
+                        fec_ssrc: None,
                         row: encoding.into(),
                     }],
                     row: row.into(),
@@ -154,6 +156,7 @@ impl Past {
                         mid: String::new(),
                         ssrc: n + 1,
                         rtx_ssrc: None,
+                        fec: None,
                         payloads: vec![payload],
                         row: past.row::<Subscription>(n, config).into(),
                     }
