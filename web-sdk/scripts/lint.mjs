@@ -19,7 +19,7 @@ const run = (tool, ...args) =>
 
 const bundled = async () => {
   const { outputFiles } = await build({
-    entryPoints: ['dist/index.js'],
+    entryPoints: ['dist/index.js', 'dist/e2ee/worker.js'],
     bundle: true,
     minify: true,
     format: 'esm',

@@ -2,7 +2,6 @@ import { IonError } from './errors.js';
 
 /**
  * What every asynchronous method takes.
- * @public
  */
 export interface CallOptions {
   /** Gives the call up: it rejects with reason `aborted`. */

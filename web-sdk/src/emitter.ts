@@ -1,7 +1,6 @@
 /**
  * Calls listeners by event name. A listener that throws breaks nothing: the others are called, the emitting code goes on, and
  * the error surfaces as an uncaught one (`reportError`).
- * @public
  */
 export class Emitter<Events extends { [K in keyof Events]: readonly unknown[] }> {
   readonly #listeners = new Map<keyof Events, Set<(...args: never) => void>>();

@@ -11,8 +11,6 @@
  * - `device` a camera, microphone or screen cannot be had
  * - `unsupported` this browser cannot do it
  * - `encryption` a key is missing or a frame could not be opened
- *
- * @public
  */
 export type ErrorReason =
   | 'badMessage'
@@ -37,6 +35,8 @@ export type ErrorReason =
   | 'kicked'
   | 'roomClosed'
   | 'left'
+  | 'moved'
+  | 'detached'
   | 'timedOut'
   | 'superseded'
   | 'tooSlow'
@@ -55,17 +55,27 @@ export type ErrorReason =
 const RETRYABLE: ReadonlySet<ErrorReason> = new Set(['timeout', 'network', 'overloaded', 'rateLimited', 'serverStopping']);
 
 /**
+ * What an {@link IonError} may carry.
+ */
+export interface IonErrorOptions extends ErrorOptions {
+  readonly retryAfterMs?: number | undefined;
+}
+
+/**
  * What every failure of this SDK is.
- * @public
  */
 export class IonError extends Error {
   override readonly name = 'IonError';
   /** What kind of failure it is. */
   readonly reason: ErrorReason;
 
-  constructor(reason: ErrorReason, message: string, options?: ErrorOptions) {
+  /** When the server wants to be asked again, milliseconds; undefined where it named no time. */
+  readonly retryAfterMs: number | undefined;
+
+  constructor(reason: ErrorReason, message: string, options: IonErrorOptions = {}) {
     super(message, options);
     this.reason = reason;
+    this.retryAfterMs = options.retryAfterMs;
   }
 
   /** Whether the same call may succeed when tried again later. */

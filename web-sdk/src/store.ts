@@ -3,7 +3,6 @@ import { surface } from './emitter.js';
 /**
  * An immutable value that changes as a whole, in the shape that `useSyncExternalStore` and its like want. Changes are told at
  * most once per microtask, however many there were.
- * @public
  */
 export class Store<Snapshot> {
   #snapshot: Snapshot;

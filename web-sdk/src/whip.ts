@@ -13,7 +13,6 @@ import {
 
 /**
  * How to publish over WHIP.
- * @public
  */
 export interface WhipOptions extends HttpSessionOptions {
   readonly video?: VideoOptions | undefined;
@@ -22,7 +21,6 @@ export interface WhipOptions extends HttpSessionOptions {
 
 /**
  * Publishes tracks to a WHIP endpoint (RFC 9725). The tracks stay the caller's: closing the session does not stop them.
- * @public
  */
 export async function publishWhip(
   endpoint: string | URL,
@@ -68,7 +66,6 @@ function setPreferences(transceiver: RTCRtpTransceiver, codecs: RTCRtpCodec[]): 
 
 /**
  * A WHEP session and what it plays.
- * @public
  */
 export interface WhepPlayback {
   readonly session: HttpSession;
@@ -79,7 +76,6 @@ export interface WhepPlayback {
 /**
  * Plays a WHEP endpoint (draft-ietf-wish-whep). Waits and asks again for as long as the server says that nobody publishes, until
  * `options.signal` is aborted.
- * @public
  */
 export async function playWhep(endpoint: string | URL, options: HttpSessionOptions = {}): Promise<WhepPlayback> {
   const session = new HttpSession(endpoint, options);

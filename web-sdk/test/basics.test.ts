@@ -1,8 +1,11 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { Serial, abortable, deadline, sleep } from '../src/async.js';
 import { Emitter } from '../src/emitter.js';
 import { IonError, ionError } from '../src/errors.js';
 import { Store } from '../src/store.js';
+import { VERSION } from '../src/version.js';
 
 interface Events {
   sum: [one: number, other: number];
@@ -74,6 +77,11 @@ describe('Emitter', () => {
     bell.ring(1, 1);
     expect(late).not.toHaveBeenCalled();
   });
+});
+
+it('the version is the package\'s', () => {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '..', 'package.json'), 'utf8')) as { version: string };
+  expect(VERSION).toBe(version);
 });
 
 describe('Store', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { iceFragment, iceSection, withIceOf } from '../src/http/fragment.js';
-import { httpError, retryAfterSeconds } from '../src/http/problem.js';
+import { httpError, retryAfterMs } from '../src/http/problem.js';
 
 const OFFER = [
   'v=0',
@@ -56,7 +56,7 @@ describe('refusals by HTTP', () => {
       status: 503,
       type: 'https://example.org/full',
       message: 'Room is full: Try later. (HTTP 503)',
-      retryAfterS: 7,
+      retryAfterMs: 7000,
     });
   });
 
@@ -67,9 +67,9 @@ describe('refusals by HTTP', () => {
 
   it('bound what the server may make us wait', () => {
     const now = Date.parse('2026-01-01T00:00:00Z');
-    expect(retryAfterSeconds('100000', now)).toBe(30);
-    expect(retryAfterSeconds('0', now)).toBe(1);
-    expect(retryAfterSeconds('Thu, 01 Jan 2026 00:00:12 GMT', now)).toBe(12);
-    expect(retryAfterSeconds('soon', now)).toBeUndefined();
+    expect(retryAfterMs('100000', now)).toBe(30_000);
+    expect(retryAfterMs('0', now)).toBe(1000);
+    expect(retryAfterMs('Thu, 01 Jan 2026 00:00:12 GMT', now)).toBe(12_000);
+    expect(retryAfterMs('soon', now)).toBeUndefined();
   });
 });

@@ -20,8 +20,8 @@ afterAll(() => {
   rmSync(app, { recursive: true });
 });
 
-it('compiles in a strict app, and bundles without anything else', { timeout: 60_000 }, async () => {
-  writeFileSync(join(app, 'app.ts'), readFileSync(join(sdk, 'examples', 'whip.ts')));
+it.each(['call', 'whip'])('compiles in a strict app, and bundles without anything else: %s', { timeout: 60_000 }, async (example) => {
+  writeFileSync(join(app, 'app.ts'), readFileSync(join(sdk, 'examples', `${example}.ts`)));
   const flags = ['--strict', '--exactOptionalPropertyTypes', '--noEmit', '--module', 'nodenext', '--target', 'es2022'];
   execFileSync(join(sdk, 'node_modules/.bin/tsc'), [...flags, '--lib', 'es2023,dom,dom.iterable', 'app.ts'], { cwd: app, stdio: 'inherit' });
   const { outputFiles } = await build({ entryPoints: [join(app, 'app.ts')], bundle: true, format: 'esm', write: false });

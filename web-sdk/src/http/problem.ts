@@ -1,7 +1,7 @@
 import { type ErrorReason, IonError } from '../errors.js';
 
-/** Bounds of what a `Retry-After` may make us wait, in seconds. */
-const RETRY_AFTER_S = { least: 1, most: 30 };
+/** Bounds of what a `Retry-After` may make us wait. */
+const RETRY_AFTER_MS = { least: 1000, most: 30_000 };
 
 /** The part of `application/problem+json` (RFC 9457) that we read. */
 interface ProblemBody {
@@ -12,21 +12,17 @@ interface ProblemBody {
 
 /**
  * A refusal by HTTP: what `application/problem+json` (RFC 9457) said, else the status line.
- * @public
  */
 export class HttpError extends IonError {
   /** The HTTP status. */
   readonly status: number;
   /** The problem's `type`, a stable URI; `about:blank` where the server named none. */
   readonly type: string;
-  /** Seconds after which the server wants to be asked again (`Retry-After`), bounded; undefined when it named none. */
-  readonly retryAfterS: number | undefined;
 
-  constructor(status: number, message: string, type = 'about:blank', retryAfterS?: number) {
-    super(reasonOf(status), message);
+  constructor(status: number, message: string, type = 'about:blank', retryAfterMs?: number) {
+    super(reasonOf(status), message, { retryAfterMs });
     this.status = status;
     this.type = type;
-    this.retryAfterS = retryAfterS;
   }
 }
 
@@ -47,7 +43,7 @@ export async function httpError(response: Response): Promise<HttpError> {
     response.status,
     `${message} (HTTP ${response.status})`,
     typeof body.type === 'string' ? body.type : undefined,
-    retryAfterSeconds(response.headers.get('retry-after'), Date.now()),
+    retryAfterMs(response.headers.get('retry-after'), Date.now()),
   );
 }
 
@@ -71,10 +67,10 @@ function reasonOf(status: number): ErrorReason {
   }
 }
 
-/** Seconds that a `Retry-After` header (seconds or an HTTP date) asks for, within bounds. */
-export function retryAfterSeconds(header: string | null, nowMs: number): number | undefined {
+/** What a `Retry-After` header (seconds or an HTTP date) asks for, within bounds. */
+export function retryAfterMs(header: string | null, nowMs: number): number | undefined {
   if (header === null) return undefined;
-  const seconds = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - nowMs) / 1000;
-  if (Number.isNaN(seconds)) return undefined;
-  return Math.min(Math.max(seconds, RETRY_AFTER_S.least), RETRY_AFTER_S.most);
+  const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - nowMs;
+  if (Number.isNaN(ms)) return undefined;
+  return Math.min(Math.max(ms, RETRY_AFTER_MS.least), RETRY_AFTER_MS.most);
 }

@@ -11,8 +11,8 @@ const MAX_RESTARTS = 5;
 /** Longest wait for one answer to a PATCH or DELETE. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const DELETE_TIMEOUT_MS = 1000;
-/** Wait before the same POST again where the server named none, in seconds. */
-const RETRY_S = 2;
+/** Wait before the same POST again where the server named none. */
+const RETRY_MS = 2000;
 /** Candidates found within this time go in one PATCH. */
 const TRICKLE_DELAY_MS = 50;
 
@@ -21,7 +21,6 @@ const FRAGMENT = 'application/trickle-ice-sdpfrag';
 
 /**
  * What WHIP and WHEP sessions have in common.
- * @public
  */
 export interface HttpSessionOptions extends CallOptions {
   /** Bearer token. */
@@ -29,18 +28,16 @@ export interface HttpSessionOptions extends CallOptions {
   /** STUN and TURN servers; those that the server names (`Link: rel="ice-server"`) are used from the first ICE restart on. */
   readonly iceServers?: readonly RTCIceServer[] | undefined;
   /** Called before each wait that the server asked for (409: nobody publishes yet; 429, 503: busy). */
-  readonly onRetry?: ((error: HttpError, seconds: number) => void) | undefined;
+  readonly onRetry?: ((error: HttpError, waitMs: number) => void) | undefined;
 }
 
 /**
  * `connecting` until media can flow, `disconnected` while the session repairs itself, `closed` for good.
- * @public
  */
 export type HttpSessionState = 'connecting' | 'connected' | 'disconnected' | 'closed';
 
 /**
  * Events of an {@link HttpSession}.
- * @public
  */
 export interface HttpSessionEvents {
   state: [state: HttpSessionState];
@@ -55,7 +52,6 @@ export interface HttpSessionEvents {
 /**
  * One WHIP (RFC 9725) or WHEP (draft-ietf-wish-whep-03) session: made by `publishWhip` and `playWhep`. Candidates are
  * trickled, and ICE is restarted when the connection is lost.
- * @public
  */
 export class HttpSession extends Emitter<HttpSessionEvents> {
   /** The peer connection, for statistics and for what this class does not cover. */
@@ -163,9 +159,9 @@ export class HttpSession extends Emitter<HttpSessionEvents> {
       }
       const error = await httpError(response);
       if (![409, 429, 503].includes(response.status)) throw error;
-      const seconds = error.retryAfterS ?? RETRY_S;
-      onRetry?.(error, seconds);
-      await sleep(seconds * 1000, signal);
+      const waitMs = error.retryAfterMs ?? RETRY_MS;
+      onRetry?.(error, waitMs);
+      await sleep(waitMs, signal);
     }
   }
 

@@ -2,13 +2,11 @@
 
 /**
  * Video codecs by the names of this SDK.
- * @public
  */
 export type VideoCodec = 'vp8' | 'vp9' | 'av1' | 'h264' | 'h265';
 
 /**
  * How a video track is sent. What is left out gets a default that suits codec, size and source.
- * @public
  */
 export interface VideoOptions {
   /** Preferred codec; another is used where the browser lacks it. Default `vp8`, which every browser sends in layers. */
@@ -27,7 +25,6 @@ export interface VideoOptions {
 
 /**
  * How an audio track is sent.
- * @public
  */
 export interface AudioOptions {
   /** Highest bitrate, in bit/s. Default 32,000 for speech, 96,000 for music. */

@@ -1,0 +1,111 @@
+// When to restart ICE, when to make a new connection, when to give up. Pure: told what happens, asked what to do.
+
+/** ICE often heals by itself: wait this long before it is restarted. */
+const GRACE_MS = 1000;
+/** Time for a restart, or a new connection, to come up before the next step. */
+const STEP_MS = 6000;
+/** ICE restarts before a connection is made anew. */
+const ICE_RESTARTS = 2;
+/** New connections in a row that may fail, with the server at hand, before the room is given up. */
+const NEW_CONNECTIONS = 6;
+
+export type RecoveryInput =
+  /** Whether requests reach the server. */
+  | { readonly type: 'signal'; readonly open: boolean }
+  /** `connectionState` of the present peer connection. */
+  | { readonly type: 'media'; readonly state: RTCPeerConnectionState }
+  /** The server says that our transport is gone, or we are a new participant: nothing of the connection is worth keeping. */
+  | { readonly type: 'lost' }
+  | { readonly type: 'timer' };
+
+export type RecoveryEffect =
+  /** Find out whether the socket works: media is away, the network may be. */
+  | { readonly type: 'probe' }
+  | { readonly type: 'restartIce' }
+  | { readonly type: 'newConnection' }
+  | { readonly type: 'giveUp' };
+
+export class Recovery {
+  #signal = false;
+  /** `fresh`: a connection that was never up. */
+  #media: 'fresh' | 'up' | 'down' | 'lost' = 'fresh';
+  #dueMs = Infinity;
+  #restarts = 0;
+  #connections = 0;
+
+  /** Whether all is well. */
+  get healthy(): boolean {
+    return this.#signal && (this.#media === 'up' || (this.#media === 'fresh' && this.#connections === 0));
+  }
+
+  /** When a `timer` input is due. */
+  get timerMs(): number {
+    return this.#signal ? this.#dueMs : Infinity;
+  }
+
+  handle(input: RecoveryInput, nowMs: number): RecoveryEffect[] {
+    switch (input.type) {
+      case 'signal':
+        this.#signal = input.open;
+        // A socket that came back may have been away for long: media that is still down needs help at once.
+        if (input.open && (this.#media === 'down' || this.#media === 'lost')) this.#dueMs = nowMs;
+        return this.#step(nowMs);
+      case 'media':
+        return this.#mediaIs(input.state, nowMs);
+      case 'lost':
+        this.#media = 'lost';
+        this.#dueMs = nowMs;
+        return this.#step(nowMs);
+      case 'timer':
+        return this.#step(nowMs);
+    }
+  }
+
+  #mediaIs(state: RTCPeerConnectionState, nowMs: number): RecoveryEffect[] {
+    switch (state) {
+      case 'connected':
+        this.#media = 'up';
+        this.#dueMs = Infinity;
+        this.#restarts = 0;
+        this.#connections = 0;
+        return [];
+      case 'connecting':
+        if (this.#media === 'fresh' && this.#dueMs === Infinity) this.#dueMs = nowMs + STEP_MS * 2;
+        return [];
+      case 'disconnected':
+        if (this.#media !== 'up') return [];
+        this.#media = 'down';
+        this.#dueMs = nowMs + GRACE_MS;
+        return [{ type: 'probe' }];
+      case 'failed': {
+        const wasUp = this.#media === 'up';
+        this.#media = 'down';
+        // What never came up will not by a restart.
+        if (!wasUp && this.#restarts === 0 && this.#connections > 0) this.#restarts = ICE_RESTARTS;
+        this.#dueMs = Math.min(this.#dueMs, nowMs);
+        return [{ type: 'probe' }, ...this.#step(nowMs)];
+      }
+      case 'new':
+      case 'closed':
+        return [];
+    }
+  }
+
+  #step(nowMs: number): RecoveryEffect[] {
+    if (!this.#signal || nowMs < this.#dueMs) return [];
+    this.#dueMs = nowMs + STEP_MS;
+    if (this.#media === 'down' && this.#restarts < ICE_RESTARTS) {
+      this.#restarts += 1;
+      return [{ type: 'restartIce' }];
+    }
+    if (this.#connections >= NEW_CONNECTIONS) {
+      this.#dueMs = Infinity;
+      return [{ type: 'giveUp' }];
+    }
+    this.#connections += 1;
+    this.#restarts = 0;
+    this.#media = 'fresh';
+    this.#dueMs = nowMs + STEP_MS * 2;
+    return [{ type: 'newConnection' }];
+  }
+}
