@@ -36,8 +36,9 @@ use traffic::Publishers;
 
 /// Viewers of a run at most: those that the address range holds.
 const MAX_VIEWERS: u32 = 65_536;
-/// Packets under way at most: what the sink's buffer holds with room to spare.
-const MAX_UNDER_WAY: u64 = 48_000;
+/// Packets under way at most: what the sink's buffer holds. Enough for [`traffic::Publishers::window`] of 5,000 viewers: with less,
+/// a large room would have one frame under way where a small one has two, and be measured in another way.
+const MAX_UNDER_WAY: u64 = 200_000;
 /// Time without a single packet after which a run is given up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
