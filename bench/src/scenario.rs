@@ -8,12 +8,14 @@ pub enum Mix {
     Video,
     /// One audio of 50 packets a second.
     Audio,
+    /// Both, by one publisher to viewers of both.
+    Broadcast,
     /// Both, by everybody to all others.
     Meeting,
 }
 
 impl Mix {
-    const ALL: [Self; 3] = [Self::Video, Self::Audio, Self::Meeting];
+    const ALL: [Self; 4] = [Self::Video, Self::Audio, Self::Broadcast, Self::Meeting];
 
     /// As `ion-loadtest` has it.
     #[must_use]
@@ -21,6 +23,7 @@ impl Mix {
         match self {
             Self::Video => "video",
             Self::Audio => "audio",
+            Self::Broadcast => "broadcast",
             Self::Meeting => "meeting",
         }
     }

@@ -49,6 +49,8 @@ pub(crate) enum Mix {
     Video,
     /// 50 packets a second of about 129 bytes.
     Audio,
+    /// Both, by one publisher to viewers of both.
+    Broadcast,
     /// Everyone publishes both and gets both of all others (Table 1 of Scallop, SIGCOMM '25).
     Meeting,
 }
@@ -243,9 +245,13 @@ impl Pump<'_> {
                 sent += batch.packets;
                 expected += batch.expected;
             }
-            if self.sink.drain()? > 0 {
+            // Media only: reports come even when nothing else does.
+            let media = self.sink.received();
+            let drained = self.sink.drain()?;
+            if self.sink.received() > media {
                 last_arrival = now;
-            } else if now.duration_since(last_arrival) > Duration::from_millis(200) && under_way > 0
+            } else if drained == 0
+                && now.duration_since(last_arrival) > Duration::from_millis(200) && under_way > 0
             {
                 // What has not come by now does not come.
                 lost += under_way;

@@ -78,7 +78,7 @@ impl Rooms {
         for _ in 0..options.rooms {
             match options.mix {
                 Mix::Meeting => rooms.add_meeting(options, publish_port, view_port),
-                Mix::Video | Mix::Audio => rooms.add_stage(options, publish_port, view_port),
+                _ => rooms.add_stage(options, publish_port, view_port),
             }
         }
         rooms
@@ -117,10 +117,20 @@ impl Rooms {
     /// One publisher and its viewers.
     fn add_stage(&mut self, options: &Options, publish_port: u16, view_port: u16) {
         let publisher = self.add_client(publish_port, options.workers);
-        let source = self.add_source(publisher, options.mix == Mix::Audio);
+        let kinds: &[bool] = match options.mix {
+            Mix::Video => &[false],
+            Mix::Audio => &[true],
+            Mix::Broadcast | Mix::Meeting => &[true, false],
+        };
+        let sources: Vec<_> = kinds
+            .iter()
+            .map(|&audio| self.add_source(publisher, audio))
+            .collect();
         for _ in 0..options.viewers {
             let viewer = self.add_client(view_port, options.workers);
-            self.subscribe(viewer, source);
+            for &source in &sources {
+                self.subscribe(viewer, source);
+            }
         }
     }
 
