@@ -90,6 +90,13 @@ pub const RTX_REPEAT_MAX_US: u64 = 250_000;
 pub const SENDER_REPORT_MIN_US: u64 = 20_000;
 /// Retransmissions that are remembered to suppress repeats; a power of two.
 pub const RTX_REMEMBERED: usize = 256;
+/// Of audio, the same for a subscription's packets sent, runs and retransmissions: a fifth as many packets a second, and
+/// nothing is left out of them.
+pub const AUDIO_SEND_WINDOW: usize = 256;
+/// See [`AUDIO_SEND_WINDOW`] and [`RUNS`].
+pub const AUDIO_RUNS: usize = EPOCHS;
+/// See [`AUDIO_SEND_WINDOW`] and [`RTX_REMEMBERED`].
+pub const AUDIO_RTX_REMEMBERED: usize = 32;
 
 /// A viewer is asked to hold its pictures back when it loses more than one in the first
 /// number of packets, and no longer when it loses less than one in the second ...
@@ -234,7 +241,7 @@ const _: () = {
     assert!(RTX_REMEMBERED.is_power_of_two() && TWCC_WINDOW.is_power_of_two());
     assert!(RECEIVE_WINDOW.is_multiple_of(64) && SEND_WINDOW.is_multiple_of(64));
     // A NACK must be answerable as long as its packet is in the history.
-    assert!(SEND_WINDOW >= HISTORY_VIDEO);
+    assert!(SEND_WINDOW >= HISTORY_VIDEO && AUDIO_SEND_WINDOW >= HISTORY_AUDIO);
     // What may be missing must be inside the window that tells duplicates.
     assert!(MISSING <= RECEIVE_WINDOW / 2);
     assert!(TWCC_REPORTED <= TWCC_WINDOW / 2);

@@ -1,5 +1,3 @@
-use crate::limits::RUNS;
-
 /// From a position in a source's stream on: the index that it goes out with. Positions after it follow one by one, up
 /// to where the next run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,7 +23,7 @@ pub(crate) struct Place {
 /// as nobody knew what it would be: something must be sent there. What was decided stays, as far as it is remembered.
 #[derive(Debug, Clone)]
 pub(crate) struct Runs {
-    list: [Run; RUNS],
+    list: Box<[Run]>,
     /// Place of the newest.
     newest: usize,
     /// Index at which the source began; runs before it are of others.
@@ -35,9 +33,10 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
-    pub(crate) fn new() -> Self {
+    /// Remembers so many runs.
+    pub(crate) fn new(count: usize) -> Self {
         Self {
-            list: [Run::default(); RUNS],
+            list: vec![Run::default(); count].into_boxed_slice(),
             newest: 0,
             start: u64::MAX,
             next: 0,
@@ -59,7 +58,7 @@ impl Runs {
     fn push(&mut self, run: Run) {
         let last = &mut self.list[self.newest];
         if last.index < run.index || *last == Run::default() {
-            self.newest = (self.newest + 1) % RUNS;
+            self.newest = (self.newest + 1) % self.list.len();
         }
         self.list[self.newest] = run;
     }
@@ -78,8 +77,9 @@ impl Runs {
     /// Runs from the newest on, each with the index at which it ends.
     fn backward(&self) -> impl Iterator<Item = (&Run, u64)> {
         let mut end = u64::MAX;
-        (0..RUNS).map(move |back| {
-            let run = &self.list[(self.newest + RUNS - back) % RUNS];
+        let count = self.list.len();
+        (0..count).map(move |back| {
+            let run = &self.list[(self.newest + count - back) % count];
             (run, std::mem::replace(&mut end, run.index))
         })
     }
@@ -134,12 +134,13 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::RUNS;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     #[test]
     fn what_is_left_out_in_order_leaves_no_gap_and_what_comes_late_has_a_place() {
-        let mut runs = Runs::new();
+        let mut runs = Runs::new(RUNS);
         runs.begin(10, 100);
         assert_eq!(runs.place(10).map(|p| p.index), Some(100));
         assert_eq!(runs.leave_out(11, true), None);
@@ -186,7 +187,7 @@ mod tests {
                 .map(|(position, (out, _, late))| (position as u64 + late, position as u64, *out))
                 .collect();
             arrivals.sort_unstable();
-            let mut runs = Runs::new();
+            let mut runs = Runs::new(RUNS);
             runs.begin(0, 1_000);
             let mut sent: BTreeMap<u64, u64> = BTreeMap::new();
             for &(_, position, out) in &arrivals {

@@ -1,6 +1,8 @@
 use crate::allocate::Patience;
 use crate::layers::{Layer, Target};
-use crate::limits::{EPOCHS, RTX_REMEMBERED, SEND_WINDOW};
+use crate::limits::{
+    AUDIO_RTX_REMEMBERED, AUDIO_RUNS, AUDIO_SEND_WINDOW, EPOCHS, RTX_REMEMBERED, RUNS, SEND_WINDOW,
+};
 use crate::playout::Playout;
 use crate::protection::Protection;
 use crate::redundancy::Redundancy;
@@ -74,7 +76,7 @@ pub(crate) struct Subscriber {
     /// Indices below this one are not sent again as they were.
     pub(crate) plain_floor: u64,
     /// Index and millisecond of recent retransmissions, by index.
-    repeats: [(u32, u32); RTX_REMEMBERED],
+    repeats: Box<[(u32, u32)]>,
     pub(crate) rtx_next: u64,
     pub(crate) rtt_us: u64,
     /// How long the viewer is asked to hold pictures back.
@@ -147,7 +149,7 @@ impl Subscriber {
             source: None,
             first_position: 0,
             epochs: [None; EPOCHS],
-            runs: Runs::new(),
+            runs: Runs::new(0),
             selection: Selection::new(),
             left_out: 0,
             running: Running {
@@ -159,11 +161,11 @@ impl Subscriber {
                 frame: state.frame_number,
             },
             sent: Window::from(state.srtp_next),
-            manners: vec![0; SEND_WINDOW].into_boxed_slice(),
+            manners: Box::default(),
             last_timestamp: state.timestamp,
             last_sent: None,
             plain_floor: state.srtp_next,
-            repeats: [(0, 0); RTX_REMEMBERED],
+            repeats: Box::default(),
             rtx_next: state.rtx_srtp_next,
             rtt_us: 0,
             playout: Playout::new(state.playout_ms, state.sender_packets),
@@ -172,8 +174,22 @@ impl Subscriber {
             fir_sequence: None,
             state,
         };
+        subscriber.forget();
         subscriber.bound_selection();
         subscriber
+    }
+
+    /// Remembers nothing of what was sent, and makes room for as much as its kind needs. Allocates.
+    fn forget(&mut self) {
+        let (window, runs, repeats) = if self.audio {
+            (AUDIO_SEND_WINDOW, AUDIO_RUNS, AUDIO_RTX_REMEMBERED)
+        } else {
+            (SEND_WINDOW, RUNS, RTX_REMEMBERED)
+        };
+        self.manners = vec![0; window].into_boxed_slice();
+        self.runs = Runs::new(runs);
+        self.repeats = vec![(0, 0); repeats].into_boxed_slice();
+        self.plain_floor = self.next_index();
     }
 
     /// Takes in a config of the same life, transport and SSRCs.
@@ -192,8 +208,12 @@ impl Subscriber {
             self.waiting = None;
             self.stop();
         }
-        self.audio = audio.unwrap_or(self.audio);
         self.config = config;
+        if let Some(audio) = audio.filter(|&audio| audio != self.audio) {
+            self.audio = audio;
+            self.forget();
+            self.stop();
+        }
         self.bound_selection();
         if self.is_paused() {
             self.waiting = None;
@@ -312,7 +332,8 @@ impl Subscriber {
         if self.sent.insert(numbers.index) != Seen::New {
             return false;
         }
-        self.manners[Self::slot(numbers.index)] = numbers.manner.pack();
+        let slot = self.slot(numbers.index);
+        self.manners[slot] = numbers.manner.pack();
         if newest {
             self.last_timestamp = numbers.timestamp;
             self.last_sent = Some(now);

@@ -2,7 +2,7 @@
 
 use super::{Epoch, Manner, Numbers, Source, Subscriber, Verdict};
 use crate::layers::Layer;
-use crate::limits::{EPOCHS, SEND_WINDOW};
+use crate::limits::EPOCHS;
 use crate::packet::Packet;
 use crate::rewrite::Running;
 use crate::runs::Place;
@@ -120,7 +120,7 @@ impl Subscriber {
         let (_, pictures) = self.runs.position_of(index)?;
         let place = Place { index, pictures };
         if self.was_sent(index) {
-            let manner = Manner::unpack(self.manners[Self::slot(index)]);
+            let manner = Manner::unpack(self.manners[self.slot(index)]);
             return self.numbered(packet, place, manner);
         }
         let current = self.epoch().filter(|epoch| epoch.start <= index);
@@ -128,8 +128,8 @@ impl Subscriber {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "reduced below the window")]
-    pub(super) fn slot(index: u64) -> usize {
-        (index % SEND_WINDOW as u64) as usize
+    pub(super) fn slot(&self, index: u64) -> usize {
+        (index % self.manners.len() as u64) as usize
     }
 
     /// A late packet of a stream that this encoding has left behind.

@@ -1,7 +1,7 @@
 //! How a viewer's losses are made good: sent again, sent twice, or by repair packets.
 
 use super::Subscriber;
-use crate::limits::{RTX_REMEMBERED, RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US};
+use crate::limits::{RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US};
 use crate::packet::Packet;
 use crate::protection::Protection;
 use crate::time::Micros;
@@ -59,7 +59,7 @@ impl Subscriber {
             reason = "compared for equality only, both cut alike"
         )]
         let key = index as u32;
-        let (known, at) = self.repeats[key as usize % RTX_REMEMBERED];
+        let (known, at) = self.repeats[key as usize % self.repeats.len()];
         let again = at != 0 && known == key;
         // Without a stream for retransmissions there is nothing that may depend on the moment.
         if self.has_rtx() && !self.audio && !again {
@@ -76,7 +76,8 @@ impl Subscriber {
             reason = "compared for equality only, both cut alike"
         )]
         let (key, now_ms) = (index as u32, (now.0 / 1_000) as u32);
-        let slot = &mut self.repeats[key as usize % RTX_REMEMBERED];
+        let place = key as usize % self.repeats.len();
+        let slot = &mut self.repeats[place];
         // A viewer that asks again after a whole round trip, by its own and maybe shorter
         // measure, has lost the retransmission too.
         let wait = (self.rtt_us / 2).clamp(RTX_REPEAT_MIN_US, RTX_REPEAT_MAX_US) / 1_000;
