@@ -251,7 +251,8 @@ impl Pump<'_> {
             if self.sink.received() > media {
                 last_arrival = now;
             } else if drained == 0
-                && now.duration_since(last_arrival) > Duration::from_millis(200) && under_way > 0
+                && now.duration_since(last_arrival) > Duration::from_millis(200)
+                && under_way > 0
             {
                 // What has not come by now does not come.
                 lost += under_way;

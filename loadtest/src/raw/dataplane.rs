@@ -159,31 +159,35 @@ impl Target {
         }
     }
 
-    /// Waits until every worker has read every row, and has acted on it: a scan is counted when it begins, so
-    /// when a second one begins the first one's consequences, such as entries of the flow map, are there.
+    /// Waits until every worker has read every row, and has acted on it: flows are in the map.
     pub(super) fn settle(&self) -> anyhow::Result<()> {
-        (0..2).try_for_each(|_| self.rescan())
-    }
-
-    fn rescan(&self) -> anyhow::Result<()> {
         let tables = self.rows.tables();
         let deadline = Instant::now() + START_PATIENCE;
         for worker in 0..tables.workers() {
             let counters = tables.worker_counters(worker).context("a worker's row")?;
-            let before = counters.rescans.load();
+            let wait_for_other = |what: &dyn Fn() -> u64, before: u64| {
+                while what() == before {
+                    ensure!(
+                        Instant::now() < deadline,
+                        "worker {worker} does not read its rows"
+                    );
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            };
+            let scans = counters.rescans.load();
             if tables
                 .commands(worker)
                 .is_some_and(|ring| ring.ask_rescan())
             {
                 self.ring(worker);
             }
-            while counters.rescans.load() == before {
-                ensure!(
-                    Instant::now() < deadline,
-                    "worker {worker} does not read its rows"
-                );
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            // A scan is counted as it begins ...
+            wait_for_other(&|| counters.rescans.load(), scans)?;
+            // ... and a turn of the worker tells the time as it ends: the scan's own, or one after it.
+            let turn = counters.heartbeat_us.load();
+            self.ring(worker);
+            wait_for_other(&|| counters.heartbeat_us.load(), turn)?;
         }
         Ok(())
     }

@@ -141,7 +141,11 @@ impl Sink {
     pub(super) fn drain(&mut self) -> anyhow::Result<usize> {
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
         let whole = self.batches.is_multiple_of(SAMPLE);
-        let len = if whole || self.gro { usize::MAX } else { GLANCE_BYTES };
+        let len = if whole || self.gro {
+            usize::MAX
+        } else {
+            GLANCE_BYTES
+        };
         let slices = self.memory.iter_mut().map(|m| {
             let len = len.min(m.len());
             IoSliceMut::new(&mut m[..len])
