@@ -23,6 +23,7 @@ const RETRY_AFTER_S = { least: 1, most: 30, unsaid: 2 };
  * @typedef {object} Options
  * @property {string} [token] bearer token
  * @property {string} [codec] of a publisher: `VP8`, `VP9`, `H264` or `AV1`, and no other video codec
+ * @property {RTCRtpEncodingParameters[]} [encodings] of a publisher's video: simulcast layers, scalability
  * @property {AbortSignal} [signal] gives up while the session is being set up
  * @property {(text: string, seconds: number) => void} [onRetry] called before each wait asked for by the server
  */
@@ -95,7 +96,8 @@ export class Session extends EventTarget {
     const pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     const session = new Session(endpoint, pc, stream, options);
     for (const track of stream.getTracks()) {
-      const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [stream] });
+      const sendEncodings = track.kind === 'video' ? (options.encodings ?? []) : [];
+      const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [stream], sendEncodings });
       if (track.kind === 'video') preferCodec(transceiver, options.codec);
     }
     return session.start(options);
@@ -112,7 +114,7 @@ export class Session extends EventTarget {
     const session = new Session(endpoint, pc, stream, options);
     pc.addEventListener('track', ({ track }) => stream.addTrack(track));
     pc.addTransceiver('audio', { direction: 'recvonly' });
-    pc.addTransceiver('video', { direction: 'recvonly' });
+    askForDescriptors(pc.addTransceiver('video', { direction: 'recvonly' }));
     return session.start(options);
   }
 
@@ -260,6 +262,21 @@ function preferCodec(transceiver, codec) {
   if (wanted.length === 0) throw new Error(`This browser has no ${codec}.`);
   const helpers = all.filter((one) => /\/(rtx|red|ulpfec|flexfec-03)$/i.test(one.mimeType));
   transceiver.setCodecPreferences([...wanted, ...helpers]);
+}
+
+/** The header extension that tells spatial layers of AV1 apart. */
+const DEPENDENCY_DESCRIPTOR = 'https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension';
+
+/**
+ * Asks for dependency descriptors, without which only the lowest spatial layer of AV1 can be played. Browsers that offer them
+ * unasked have no method for it.
+ * @param {RTCRtpTransceiver} transceiver that receives
+ */
+function askForDescriptors(transceiver) {
+  const extended = /** @type {any} */ (transceiver);
+  const extensions = extended.getHeaderExtensionsToNegotiate?.() ?? [];
+  for (const one of extensions) if (one.uri === DEPENDENCY_DESCRIPTOR) one.direction = 'sendrecv';
+  extended.setHeaderExtensionsToNegotiate?.(extensions);
 }
 
 /** @param {RTCPeerConnection} pc @returns {Promise<void>} */

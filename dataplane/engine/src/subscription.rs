@@ -36,6 +36,8 @@ pub(crate) struct Subscriber {
     /// SSRC of retransmissions; 0 is none.
     pub(crate) rtx_ssrc: u32,
     pub(crate) audio: bool,
+    /// The viewer can make out one spatial layer of an encoding only.
+    flat: bool,
     /// Its transport.
     pub(crate) transport: u32,
     /// The row of the track and its life.
@@ -136,6 +138,7 @@ impl Subscriber {
             rtx_ssrc: used.rtx.map_or(0, |_| config.rtx_ssrc),
             config,
             audio,
+            flat: false,
             transport: config.transport.row,
             track: config.track,
             wish: Target::TOP,

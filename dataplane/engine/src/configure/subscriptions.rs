@@ -6,9 +6,10 @@ use crate::subscription::{Subscriber, Used};
 use crate::time::Micros;
 use crate::transport::{Sent, StreamKind};
 use ion_tables::{
-    Encoding as EncodingRow, EncodingState, RowLink, Subscription as SubscriptionRow,
+    Encoding as EncodingRow, EncodingState, ExtensionKind, RowLink, Subscription as SubscriptionRow,
     SubscriptionConfig, TrackConfig,
 };
+use ion_wire::CodecKind;
 
 impl Engine {
     pub(super) fn subscription_changed(&mut self, now: Micros, row: u32) {
@@ -56,8 +57,10 @@ impl Engine {
         let row = link.row;
         let track = self.track(config.track).copied();
         let audio = track.map(|track| track.config.kind == TrackConfig::AUDIO);
+        let flat = track.is_some_and(|track| self.is_flat(&track.config, config.transport));
         if let Some(subscriber) = &mut self.subscriptions[row as usize] {
             subscriber.configure(config, audio);
+            subscriber.set_flat(flat);
             return;
         }
         let (Some(track), Some(audio)) = (track, audio) else {
@@ -105,6 +108,7 @@ impl Engine {
             counters.renew(link.generation);
         }
         let mut subscriber = Subscriber::new(config, link, audio, state, used);
+        subscriber.set_flat(flat);
         let source = encodings.into_iter().find(|encoding| {
             encoding.is_some() && encoding.row.checked_add(1) == Some(subscriber.state.encoding)
         });
@@ -126,6 +130,16 @@ impl Engine {
             // What was lost before is in no history.
             self.want_keyframe(now, source.encoding);
         }
+    }
+
+    /// Whether a viewer can make out one spatial layer of a track only. The frames of a picture in AV1 are told
+    /// apart, and joined, by the dependency descriptor alone: players without it fail at the second one.
+    fn is_flat(&mut self, track: &TrackConfig, transport: RowLink) -> bool {
+        let described = self.transport(transport).is_some_and(|transport| {
+            let extensions = &transport.config.extensions;
+            extensions.id(ExtensionKind::DependencyDescriptor).is_some()
+        });
+        track.codec == u8::from(CodecKind::Av1) && !described
     }
 
     pub(super) fn end_subscription(&mut self, row: u32) {

@@ -20,14 +20,24 @@ impl Subscriber {
         self.wish.encoding.min(self.config.max_layer)
     }
 
-    /// The highest layer that the row allows.
+    /// The highest layer that the row allows, and the viewer can take.
     fn layer_bound(&self) -> Layer {
         // Zero is no bound, and so is more than there can be.
         let bound = |count: u8| count.wrapping_sub(1).min(7);
-        Layer {
+        let allowed = Layer {
             spatial: bound(self.config.spatial_layers),
             temporal: bound(self.config.temporal_layers),
+        };
+        Layer {
+            spatial: if self.flat { 0 } else { allowed.spatial },
+            ..allowed
         }
+    }
+
+    /// Takes in whether the viewer can make out one spatial layer of an encoding only.
+    pub(crate) fn set_flat(&mut self, flat: bool) {
+        self.flat = flat;
+        self.bound_selection();
     }
 
     pub(super) fn bound_selection(&mut self) {

@@ -127,7 +127,7 @@ pub struct Client {
     pub address: SocketAddr,
     pub row: RowLink,
     pub worker: usize,
-    map: ExtensionMap,
+    pub map: ExtensionMap,
     sealer: Sealer,
     opener: Opener,
     rx: HashMap<u32, RxIndex>,
@@ -526,11 +526,11 @@ impl World {
         };
         let (transport, worker) = (self.clients[client].row, self.clients[client].worker);
         let worker = u16::try_from(worker).unwrap();
-        let codec = if video {
+        let mut codec = u8::from(if video {
             CodecKind::Vp8
         } else {
             CodecKind::Opus
-        };
+        });
         let clock_rate = if video { 90_000 } else { 48_000 };
         let mut links = [RowLink::default(); TrackConfig::MAX_ENCODINGS];
         for (layer, edit) in encodings.iter().enumerate() {
@@ -546,7 +546,7 @@ impl World {
                 clock_rate,
                 worker,
                 layer: u8::try_from(layer).unwrap(),
-                codec: codec.into(),
+                codec,
                 payload_type: if video { VP8 } else { OPUS },
                 rtx_payload_type: if video { VP8_RTX } else { 0 },
                 red_payload_type: if video { 0 } else { RED },
@@ -559,6 +559,7 @@ impl World {
                 ..EncodingConfig::default()
             };
             edit(&mut config);
+            codec = config.codec;
             self.write::<Encoding>(row, &config);
         }
         let config = TrackConfig {
@@ -573,7 +574,7 @@ impl World {
             } else {
                 TrackConfig::AUDIO
             },
-            codec: codec.into(),
+            codec,
         };
         self.write::<Track>(row, &config);
         row

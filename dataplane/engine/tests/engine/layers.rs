@@ -639,6 +639,31 @@ fn a_spatial_layer_that_falls_silent_is_left_within_a_second() {
 }
 
 #[test]
+fn a_viewer_without_descriptors_gets_the_one_spatial_layer_of_av1_that_it_can_play() {
+    for shape in SHAPES {
+        let mut stage = Stage::new(shape, 1_000);
+        let mut map = stage.world.clients[stage.viewer].map;
+        map.set(ExtensionKind::DependencyDescriptor, 0);
+        let flags = ion_tables::TransportConfig::TRANSPORT_CC_OUT;
+        let profile = ion_srtp::Profile::AeadAes128Gcm;
+        stage.viewer = stage.world.client_with(0, map, flags, profile);
+        let config = stage.world.tables.config::<Subscription>(stage.sub);
+        let track = config.unwrap().read().unwrap().track.row;
+        stage.sub = stage.world.subscribe(stage.viewer, track);
+        stage.run(30);
+        let spatial = if shape.codec == CodecKind::Av1 {
+            0
+        } else {
+            shape.spatial - 1
+        };
+        let temporal = shape.temporal - 1;
+        let layer = Layer { spatial, temporal };
+        assert_eq!(stage.layers_of_last(8), stage.expected(8, layer));
+        stage.check_whole();
+    }
+}
+
+#[test]
 fn a_viewer_of_some_decode_targets_is_told_of_those() {
     let mut stage = Stage::new(SHAPES[4], 1_000);
     stage.want(target(1, 0));
