@@ -66,6 +66,40 @@ export async function directNetwork(t, { queues = 2 } = {}) {
 }
 
 /**
+ * A namespace for the server and one for each viewer, on one bridge; what goes to a viewer is limited to so many bits per second, with a
+ * queue of 300 ms before it that drops what does not fit. 0 is no limit. The network is taken down after the scenario.
+ * @param {import('./scenario.mjs').Context} t @param {number[]} limitsBps
+ */
+export async function limitedNetwork(t, limitsBps) {
+  const prepare = join(t.testsDir, 'net', 'bridge.py');
+  const near = `ion-lim-${process.pid}-s`;
+  const viewers = limitsBps.map((limitBps, at) => ({ netns: `ion-lim-${process.pid}-${at}`, limitBps, address: `10.213.9.${at + 2}` }));
+  const names = [near, ...viewers.map(({ netns }) => netns)];
+  await makeNamespaces(t, names);
+  await ip('-n', near, 'link', 'add', 'bridge0', 'type', 'bridge');
+  await ip('-n', near, 'addr', 'add', '10.213.9.1/24', 'dev', 'bridge0');
+  await ip('-n', near, 'link', 'set', 'bridge0', 'up');
+  for (const [at, { netns, limitBps, address }] of viewers.entries()) {
+    const port = `port${at}`;
+    await ip('-n', near, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', netns);
+    await ip('-n', netns, 'addr', 'add', `${address}/24`, 'dev', 'eth0');
+    for (const [name, device] of [[near, port], [netns, 'eth0']]) {
+      // One segment a packet: what the limit counts is what a wire would carry.
+      await ip('-n', String(name), 'link', 'set', String(device), 'gso_max_segs', '1', 'up');
+      await run('python3', [prepare, '--prepare', String(device)], { netns: String(name) });
+    }
+    await ip('-n', near, 'link', 'set', port, 'master', 'bridge0');
+    if (limitBps === 0) continue;
+    const tbf = ['tbf', 'rate', `${limitBps}bit`, 'burst', '3000', 'latency', '300ms'];
+    await run('tc', ['-n', near, 'qdisc', 'add', 'dev', port, 'root', ...tbf]).catch((error) => {
+      throw new Missing(`this kernel limits no bandwidth (tbf): ${error.message.trim().split('\n').pop()}`);
+    });
+  }
+  await refuseWaysOut(names);
+  return { near: { netns: near, address: '10.213.9.1' }, viewers };
+}
+
+/**
  * @typedef {object} Impairment
  * @property {number} [lossAb] share of UDP packets lost from A to B, 0 to 1
  * @property {number} [lossBa]

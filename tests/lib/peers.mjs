@@ -89,12 +89,12 @@ class Peer {
 export class Publisher extends Peer {
   /**
    * @param {Page} page @param {string} url of the server, as the page sees it
-   * @param {{room: string, codec?: string, width?: number, height?: number, maxBitrate?: number, origin?: string}} options
-   *   `maxBitrate` in bit/s; `origin`: where the page comes from, when not from the server
+   * @param {{room: string, codec?: string, width?: number, height?: number, maxBitrate?: number, encodings?: object[], origin?: string}} options
+   *   `maxBitrate` in bit/s; `encodings` of the video, as `addTransceiver` takes them; `origin`: where the page comes from, when not from the server
    */
-  static async open(page, url, { room, codec = '', width = 640, height = 360, maxBitrate = 0, origin = url }) {
+  static async open(page, url, { room, codec = '', width = 640, height = 360, maxBitrate = 0, encodings = [], origin = url }) {
     await page.goto(`${origin}/`);
-    await page.evaluate(publishInPage, { endpoint: `${url}/whip/${room}`, codec, width, height, maxBitrate });
+    await page.evaluate(publishInPage, { endpoint: `${url}/whip/${room}`, codec, width, height, maxBitrate, encodings });
     return new Publisher(page);
   }
 
@@ -175,12 +175,12 @@ export class Viewer extends Peer {
 
 // What follows runs inside the page: no names of this module may be used in there.
 
-/** @param {{endpoint: string, codec: string, width: number, height: number, maxBitrate: number}} options */
-async function publishInPage({ endpoint, codec, width, height, maxBitrate }) {
+/** @param {{endpoint: string, codec: string, width: number, height: number, maxBitrate: number, encodings: object[]}} options */
+async function publishInPage({ endpoint, codec, width, height, maxBitrate, encodings }) {
   const page = /** @type {any} */ (globalThis);
   const { Session } = await import(String('/session.js'));
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width, height, frameRate: 30 } });
-  const peer = await Session.publish(endpoint, stream, { codec });
+  const peer = await Session.publish(endpoint, stream, { codec, ...(encodings.length > 0 ? { encodings } : {}) });
   peer.iceStates = [peer.pc.iceConnectionState];
   peer.addEventListener('state', () => peer.iceStates.push(peer.pc.iceConnectionState));
   page.ionPeer = peer;
