@@ -4,16 +4,14 @@
 use crate::allocate::{Claim, allocate};
 use crate::congestion::{Bounds, Ecn, Estimator, Probe, Refused, SentPackets};
 use crate::engine::Engine;
-use crate::limits::{
-    BANDWIDTH_US, LAYERS_UNWATCHED_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US,
-};
+use crate::limits::{BANDWIDTH_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US};
 use crate::output::Output;
 use crate::pacer::Pacer;
 use crate::peer::PeerMessage;
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::Transport;
-use ion_tables::{DropReason, EventKind, RowKind, TrackConfig, TransportConfig};
+use ion_tables::{DropReason, EventKind, RowKind, TransportConfig};
 use ion_wire::rtcp::ccfb::Ccfb;
 use ion_wire::rtcp::twcc::Twcc;
 
@@ -300,6 +298,7 @@ impl Engine {
         if let Some(counters) = self.transport_counters(row) {
             counters.probe_bytes.add(padded);
         }
+        self.tables.counters().probe_bytes.add(padded);
         let Some(bandwidth) = self.bandwidth(row) else {
             return false;
         };
@@ -399,51 +398,6 @@ impl Engine {
         }
         if moved || fed {
             self.retarget_one(now, claim.row);
-        }
-    }
-
-    /// Tells when nobody here is sent an encoding, nor would be if it came, and when somebody is
-    /// again: an encoder need not make what nobody watches.
-    pub(crate) fn watch_layer(&mut self, now: Micros, row: u32) {
-        let Some(encoding) = self.encodings[row as usize].as_deref() else {
-            return;
-        };
-        let (link, track) = (encoding.link, encoding.config.track);
-        let Some(config) = self.track(track).map(|track| track.config) else {
-            return;
-        };
-        let Some(layer) = config.encodings.iter().position(|&l| l == link) else {
-            return;
-        };
-        if config.encodings[1..].iter().all(|link| !link.is_some())
-            || config.kind != TrackConfig::VIDEO
-        {
-            return;
-        }
-        let watched = self.children.subscriptions_of_track[track.row as usize]
-            .iter()
-            .filter_map(|&subscription| self.subscriptions[subscription as usize].as_deref())
-            .any(|s| s.track == track && s.would_take(link, layer, &config.encodings));
-        let Some(feed) = self.encoding(link).and_then(|e| e.feed.as_deref_mut()) else {
-            return;
-        };
-        if watched {
-            feed.unwatched_since = None;
-        } else {
-            feed.unwatched_since = feed.unwatched_since.or(Some(now));
-        }
-        let long = feed
-            .unwatched_since
-            .is_some_and(|since| now.since(since) >= LAYERS_UNWATCHED_US);
-        let changed = (feed.unwatched && watched) || (!feed.unwatched && long);
-        feed.unwatched = if changed { !watched } else { feed.unwatched };
-        if changed {
-            let kind = if watched {
-                EventKind::LayerWatched
-            } else {
-                EventKind::LayerUnwatched
-            };
-            self.event(now, kind, RowKind::Encoding, link, layer as u64);
         }
     }
 }

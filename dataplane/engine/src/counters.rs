@@ -35,11 +35,13 @@ renew!(EncodingCounters:
     key_frames_received, nacks_sent, nack_messages_sent, plis_sent, firs_sent,
     retransmitted_received, retransmitted_useless, packets_crossed, last_received_us, rtt_us,
     fec_recovered, audio_level, fec_packets_received, fec_bytes_received, fec_packets_discarded,
+    retransmitted_bytes, red_received,
 );
 renew!(SubscriptionCounters:
     packets_sent, bytes_sent, retransmitted_sent, retransmitted_bytes, nacks_received,
     nacks_missed, nacks_suppressed, plis_received, firs_received, packets_lost,
     fraction_lost, jitter_us, rtt_us, switches, packets_withheld, packets_of_other_layers,
     packets_blanked, layer_switches, layer_in_use, layer_wanted, red_sent,
-    fec_packets_sent, fec_bytes_sent,
+    fec_packets_sent, fec_bytes_sent, frames_sent, key_frames_sent,
+    nack_messages_received, freezes, freeze_us, limit,
 );

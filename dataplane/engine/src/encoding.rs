@@ -11,6 +11,7 @@ use crate::reception::Reception;
 use crate::repair::Repair;
 use crate::speech::Speech;
 use crate::time::Micros;
+use crate::watched::Watched;
 use crate::window::Window;
 use ion_tables::{EncodingConfig, EncodingState, RowLink};
 use ion_wire::CodecKind;
@@ -61,9 +62,8 @@ pub(crate) struct Feed {
     pub(crate) arrived: Option<ClockMapping>,
     /// How much comes.
     pub(crate) rates: Rates,
-    /// Nobody here is sent it, nor would be: since when, and whether that was told.
-    pub(crate) unwatched_since: Option<Micros>,
-    pub(crate) unwatched: bool,
+    /// Whether anybody here is sent it, or would be.
+    pub(crate) watched: Watched,
     /// What the publisher last said of the delay until pictures are shown.
     pub(crate) playout: Option<PlayoutDelay>,
 }
@@ -78,8 +78,7 @@ impl Feed {
             reported: None,
             arrived: None,
             rates: Rates::new(video),
-            unwatched_since: None,
-            unwatched: false,
+            watched: Watched::default(),
             playout: None,
         }
     }

@@ -40,6 +40,9 @@ pub(crate) struct Tally {
     pub(crate) repairs: u64,
     /// RTP payload bytes of those.
     pub(crate) repair_payload: u64,
+    /// Pictures that ended, and keyframes that began.
+    pub(crate) frames: u64,
+    pub(crate) key_frames: u64,
 }
 
 impl Engine {
@@ -108,8 +111,10 @@ impl Engine {
         }
         if let Some(counters) = self.subscription_counters(row) {
             counters.switches.add(u64::from(switched && !first));
+            let all = &self.tables.counters().layer_switches;
+            all.add(u64::from(switched && !first));
         }
-        self.count_tally(transport, row, &tally);
+        self.count_tally(now, transport, row, &tally);
         if tended && tally.packets > 0 {
             let at = now + BANDWIDTH_US;
             self.timers.arm(TimerKind::Bandwidth, transport, at);
@@ -128,7 +133,11 @@ impl Engine {
     }
 
     /// Counts what was sent to one subscription in one go.
-    pub(crate) fn count_tally(&self, transport: u32, row: u32, tally: &Tally) {
+    pub(crate) fn count_tally(&mut self, now: Micros, transport: u32, row: u32, tally: &Tally) {
+        let subscriber = self.subscriptions[row as usize].as_deref_mut();
+        let frozen = subscriber
+            .filter(|subscriber| !subscriber.audio && tally.frames > 0)
+            .and_then(|subscriber| subscriber.freezes.sent(now, tally.frames));
         if let Some(counters) = self.subscription_counters(row) {
             counters.packets_sent.add(tally.packets);
             counters.bytes_sent.add(tally.payload);
@@ -138,13 +147,20 @@ impl Engine {
             counters.red_sent.add(tally.red);
             counters.fec_packets_sent.add(tally.repairs);
             counters.fec_bytes_sent.add(tally.repair_payload);
+            counters.frames_sent.add(tally.frames);
+            counters.key_frames_sent.add(tally.key_frames);
+            if let Some(us) = frozen {
+                counters.freezes.add(1);
+                counters.freeze_us.add(us);
+                self.tables.counters().freezes.add(1);
+            }
         }
         self.count_sent(transport, tally.packets + tally.repairs, tally.bytes);
         self.count_layers(row);
     }
 
     /// Brings the layers in use and wanted up to date, of a subscription that is sent pictures.
-    pub(crate) fn count_layers(&self, row: u32) {
+    fn count_layers(&self, row: u32) {
         let subscriber = self.subscriptions[row as usize].as_deref();
         let (Some(subscriber), Some(counters)) = (
             subscriber.filter(|subscriber| !subscriber.audio),
@@ -166,7 +182,10 @@ impl Engine {
         let source = subscriber.source.map(|source| source.encoding);
         counters.layer_in_use.set(number(source, now));
         counters.layer_wanted.set(number(subscriber.target, wanted));
-        counters.layer_switches.set(subscriber.selection.switches);
+        let switches = subscriber.selection.switches;
+        let more = switches.saturating_sub(counters.layer_switches.load());
+        self.tables.counters().layer_switches.add(more);
+        counters.layer_switches.set(switches);
     }
 
     /// Counts datagrams that were put into the batch.
@@ -316,10 +335,29 @@ impl Sending<'_> {
                 out,
             )?
         };
-        self.tally.packets += 1;
-        self.tally.payload += payload_len as u64;
-        self.tally.blanks += u64::from(numbers.manner.blank);
-        self.tally.bytes += sent as u64;
+        let bytes = (payload_len, sent);
+        self.tally.add(self.subscriber, packet, &numbers, bytes);
         Ok(sent)
+    }
+}
+
+impl Tally {
+    /// A media packet went out, of so many bytes of payload, and in all.
+    pub(crate) fn add(
+        &mut self,
+        subscriber: &mut Subscriber,
+        packet: &Packet,
+        numbers: &Numbers,
+        (payload, bytes): (usize, usize),
+    ) {
+        self.packets += 1;
+        self.payload += payload as u64;
+        self.bytes += bytes as u64;
+        self.blanks += u64::from(numbers.manner.blank);
+        self.frames += u64::from(numbers.manner.marker);
+        if packet.keyframe && packet.codec.is_video() && !numbers.manner.blank {
+            let before = subscriber.last_keyframe.replace(numbers.timestamp);
+            self.key_frames += u64::from(before != Some(numbers.timestamp));
+        }
     }
 }

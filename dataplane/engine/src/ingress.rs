@@ -248,6 +248,9 @@ impl Engine {
                 // What was before the beginning is nobody's.
                 packet.redundant_len = 0;
             }
+            if let Some(counters) = self.encoding_counters(row) {
+                counters.red_received.add(1);
+            }
         }
         self.finish(opened.slot, link, codec, position)
     }

@@ -36,6 +36,7 @@ mod encoding;
 pub mod engine;
 mod fanout;
 mod frames;
+mod freezes;
 mod history;
 mod ingress;
 mod keyframe;
@@ -77,6 +78,7 @@ pub mod transmit;
 mod transport;
 mod twcc;
 mod upkeep;
+mod watched;
 mod window;
 
 pub use bandwidth::MakeEstimator;

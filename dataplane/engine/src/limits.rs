@@ -188,6 +188,8 @@ pub const LAYER_RATE_US: u64 = 500_000;
 pub const VIDEO_SHORT_US: u64 = 1_000_000;
 /// A layer counts as unwatched after this long, microseconds.
 pub const LAYERS_UNWATCHED_US: u64 = 3_000_000;
+/// That it still is unwatched is told again this often, microseconds.
+pub const LAYERS_RETOLD_US: u64 = 5_000_000;
 /// Packets of the history that one probe sends again; then padding.
 pub const PROBE_REPEATS: u64 = 48;
 /// Bytes of one packet of padding: as many as RTP's count can say.

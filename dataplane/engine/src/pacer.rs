@@ -126,7 +126,7 @@ impl Engine {
                 self.tables.store::<SubscriptionRow>(row, state);
             }
         }
-        self.count_tally(transport, row, &tally);
+        self.count_tally(now, transport, row, &tally);
         if let Some(target) = wants {
             self.want_keyframe(now, target);
         }
@@ -191,10 +191,8 @@ impl Engine {
         }
         match send_media(transport, subscriber, (packet, 0), numbers, now, out) {
             Ok(bytes) => {
-                tally.packets += 1;
-                tally.payload += payload_for(packet, &numbers).len() as u64;
-                tally.blanks += u64::from(numbers.manner.blank);
-                tally.bytes += bytes as u64;
+                let payload = payload_for(packet, &numbers).len();
+                tally.add(subscriber, packet, &numbers, (payload, bytes));
                 let mut bytes = bytes;
                 if subscriber.has_repair_due() {
                     bytes += send_repair(&self.tables, transport, subscriber, tally, now, out);

@@ -75,6 +75,16 @@ impl Rates {
         self.whole.bps
     }
 
+    /// Of a spatial layer with all that it needs; 0 is none that there is.
+    pub(crate) fn of_spatial(&self, spatial: u8) -> u64 {
+        let of = |temporal| self.of(Layer { spatial, temporal });
+        (0..=Layer::TOP.temporal)
+            .rev()
+            .map(of)
+            .find(|&bps| bps > 0)
+            .unwrap_or(0)
+    }
+
     /// Of a target; 0 is none that there is.
     pub(crate) fn of(&self, target: Layer) -> u64 {
         let rate = self.targets.get(target.place());

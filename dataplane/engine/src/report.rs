@@ -107,6 +107,7 @@ impl Engine {
         self.send_sender_reports(now, row, &subscriptions, out);
         for &subscription in &subscriptions {
             self.settle_playout(now, subscription);
+            self.note_limit(subscription);
         }
         self.children.subscriptions_of_transport[row as usize] = subscriptions;
         self.send_receiver_report(now, row, out);
@@ -123,6 +124,25 @@ impl Engine {
             .and_then(|encoding| encoding.feed.as_deref()?.playout);
         let sent = subscriber.state.sender_packets;
         subscriber.playout.tick(now, sent, theirs);
+    }
+
+    /// Tells why a subscription is not sent the best that there is.
+    fn note_limit(&self, row: u32) {
+        let Some(subscriber) = self.subscriptions[row as usize].as_deref() else {
+            return;
+        };
+        let track = self.track(subscriber.track);
+        let links = track.map_or_else(Default::default, |track| track.config.encodings);
+        let place = |found: &dyn Fn(&RowLink) -> bool| {
+            let at = links.iter().rposition(found)?;
+            u8::try_from(at).ok()
+        };
+        let top = place(&|link| link.is_some()).unwrap_or(0);
+        let target = subscriber.target;
+        let target = target.and_then(|target| place(&|link| *link == target));
+        if let Some(counters) = self.subscription_counters(row) {
+            counters.limit.set(subscriber.limit(top, target) as u64);
+        }
     }
 
     fn sender_info(&self, now: Micros, row: u32) -> Option<(u32, SenderInfo)> {
@@ -373,6 +393,7 @@ impl Engine {
             if let Some(counters) = self.encoding_counters(row).filter(|_| sent) {
                 counters.nacks_sent.add(count as u64);
                 counters.nack_messages_sent.add(1);
+                self.tables.counters().nacks_sent.add(count as u64);
             }
         }
         if given_up {
@@ -482,6 +503,7 @@ impl Engine {
         if let Some(counters) = self.encoding_counters(row).filter(|_| sent) {
             counters.plis_sent.add(u64::from(!fir));
             counters.firs_sent.add(u64::from(fir));
+            self.tables.counters().keyframes_asked.add(1);
         }
         sent
     }

@@ -67,12 +67,16 @@ impl Engine {
             self.drop_of(transport, DropReason::RateLimited);
         }
         if let Some(counters) = self.subscription_counters(row) {
+            counters.nack_messages_received.add(1);
             counters.nacks_received.add(asked);
             counters.nacks_missed.add(missed);
             counters.nacks_suppressed.add(suppressed + limited);
             counters.retransmitted_sent.add(sent);
             counters.retransmitted_bytes.add(payload);
         }
+        let counters = self.tables.counters();
+        counters.nacks_received.add(asked);
+        counters.retransmitted_sent.add(sent);
         self.count_sent(transport, sent, bytes);
     }
 

@@ -1,4 +1,4 @@
-use crate::layers::{Frame, Layer};
+use crate::layers::{Frame, Layer, LayerSet};
 use crate::limits::{SENT_FRAMES, TURNS};
 use crate::subscription::Manner;
 use crate::window::Window;
@@ -28,6 +28,8 @@ pub(crate) struct Selection {
     sent: Window<{ SENT_FRAMES / 64 }>,
     /// The highest layers of the source that came.
     highest: Layer,
+    /// Targets that there were with the newest frame.
+    pub(crate) active: LayerSet,
     /// What it wants, and cannot get without a keyframe.
     pub(crate) lacks: Option<Layer>,
     /// Layer changes made.
@@ -43,6 +45,7 @@ impl Selection {
             picture: 0,
             sent: Window::from(0),
             highest: Layer::default(),
+            active: LayerSet::default(),
             lacks: None,
             switches: 0,
         }
@@ -55,6 +58,7 @@ impl Selection {
         self.newest = 0;
         self.sent = Window::from(0);
         self.highest = Layer::default();
+        self.active = LayerSet::default();
         self.lacks = None;
     }
 
@@ -82,7 +86,7 @@ impl Selection {
         let first = self.layer().is_none();
         if first || frame.number > self.newest {
             self.turn(frame, first || timestamp != self.picture);
-            self.newest = frame.number;
+            (self.newest, self.active) = (frame.number, frame.active);
             let Layer { spatial, temporal } = frame.layer;
             self.highest = Layer {
                 spatial: self.highest.spatial.max(spatial),
@@ -118,7 +122,7 @@ impl Selection {
         };
         let next = if want == now {
             now
-        } else if starts_picture && frame.begins == crate::layers::LayerSet::ALL {
+        } else if starts_picture && frame.begins == LayerSet::ALL {
             want
         } else {
             self.step(frame, now, want, starts_picture)

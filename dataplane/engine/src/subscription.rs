@@ -1,4 +1,5 @@
 use crate::allocate::Patience;
+use crate::freezes::Freezes;
 use crate::layers::{Layer, Target};
 use crate::limits::{
     AUDIO_RTX_REMEMBERED, AUDIO_RUNS, AUDIO_SEND_WINDOW, EPOCHS, RTX_REMEMBERED, RUNS, SEND_WINDOW,
@@ -89,6 +90,9 @@ pub(crate) struct Subscriber {
     pub(crate) protection: Option<Box<Protection>>,
     /// Last full intra request of the viewer.
     pub(crate) fir_sequence: Option<u8>,
+    /// Timestamp of the keyframe counted last.
+    pub(crate) last_keyframe: Option<u32>,
+    pub(crate) freezes: Freezes,
     pub(crate) state: SubscriptionState,
 }
 
@@ -175,6 +179,8 @@ impl Subscriber {
             redundancy: Redundancy::default(),
             protection: fec_next.map(|next| Box::new(Protection::new(next))),
             fir_sequence: None,
+            last_keyframe: None,
+            freezes: Freezes::default(),
             state,
         };
         subscriber.forget();
@@ -218,6 +224,9 @@ impl Subscriber {
             self.stop();
         }
         self.bound_selection();
+        if self.is_switched_off() {
+            self.freezes = Freezes::default();
+        }
         if self.is_paused() {
             self.waiting = None;
             self.stop();

@@ -207,7 +207,10 @@ impl Engine {
     pub(crate) fn upkeep(&mut self, now: Micros, row: u32) {
         let horizon = now - self.config.history_us;
         self.end_silent_layers(now, row);
-        self.watch_layer(now, row);
+        let track = self.encodings[row as usize].as_deref();
+        if let Some(track) = track.map(|encoding| encoding.config.track) {
+            self.watch_layers(now, track);
+        }
         let Some(encoding) = self
             .encodings
             .get_mut(row as usize)
@@ -223,6 +226,7 @@ impl Engine {
             feed.history
                 .expire(horizon, EXPIRE_STEPS, |packet| pool.release(packet));
             again |= !silent(feed.last_packet) || !feed.history.is_empty();
+            again |= feed.watched.is_told_unwatched();
         }
         let mut stalled = false;
         let mut figures = None;
@@ -260,6 +264,11 @@ impl Engine {
             counters.packets_lost.set(lost);
             counters.jitter_us.set(jitter);
             counters.audio_level.set(level);
+            let encoding = self.encodings[row as usize].as_deref();
+            let feed = encoding.and_then(|encoding| encoding.feed.as_deref());
+            for (spatial, counter) in (0..).zip(&counters.spatial_bps) {
+                counter.set(feed.map_or(0, |feed| feed.rates.of_spatial(spatial)));
+            }
         }
         if again {
             self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);

@@ -420,8 +420,20 @@ pub struct EncodingCounters {
     pub fec_bytes_received: Counter,
     /// Repair packets from which nothing was made.
     pub fec_packets_discarded: Counter,
+    /// Bytes of RTP payload of retransmissions that filled a gap.
+    pub retransmitted_bytes: Counter,
+    /// Packets that came as RED (RFC 2198).
+    pub red_received: Counter,
+    /// Bits per second of each spatial layer with all that it needs, as a viewer of it is sent; 0 is none. Known while
+    /// somebody is subscribed on the publisher's worker.
+    pub spatial_bps: [Counter; EncodingCounters::SPATIAL],
     /// Zero.
-    pub reserved: [Counter; 11],
+    pub reserved: [Counter; 5],
+}
+
+impl EncodingCounters {
+    /// Spatial layers whose rates are told.
+    pub const SPATIAL: usize = 4;
 }
 
 /// One track sent over one transport.
@@ -576,11 +588,78 @@ pub struct SubscriptionCounters {
     pub fec_packets_sent: Counter,
     /// Bytes of RTP payload of those.
     pub fec_bytes_sent: Counter,
+    /// Packets sent with the marker bit: pictures, for video.
+    pub frames_sent: Counter,
+    /// Keyframes begun.
+    pub key_frames_sent: Counter,
+    /// NACK messages received.
+    pub nack_messages_received: Counter,
+    /// Times that no picture was sent for so long that the viewer must have seen it stand still.
+    pub freezes: Counter,
+    /// How long those took in all, microseconds.
+    pub freeze_us: Counter,
+    /// Why it is not sent the best that there is: a [`Limit`].
+    pub limit: Counter,
     /// Zero.
-    pub reserved: [Counter; 8],
+    pub reserved: [Counter; 2],
+}
+
+/// Why a viewer is not sent the best that there is of a track.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Limit {
+    /// It is.
+    #[default]
+    None = 0,
+    /// Its network carries no more.
+    Bandwidth = 1,
+    /// Its row allows no more.
+    Requested = 2,
+    /// The publisher does not send more at present.
+    Publisher = 3,
+    /// Its row says that nothing be sent.
+    Paused = 4,
+    /// It could not take more apart.
+    Viewer = 5,
+}
+
+impl Limit {
+    /// All of them, by number.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Bandwidth,
+        Self::Requested,
+        Self::Publisher,
+        Self::Paused,
+        Self::Viewer,
+    ];
+
+    /// The one with this number.
+    pub fn of(number: u64) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|&limit| limit as u64 == number)
+    }
+
+    /// As a word, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bandwidth => "bandwidth",
+            Self::Requested => "requested",
+            Self::Publisher => "publisher",
+            Self::Paused => "paused",
+            Self::Viewer => "viewer",
+        }
+    }
 }
 
 impl SubscriptionCounters {
+    /// What [`SubscriptionCounters::layer`] made: encoding, spatial and temporal layer; `None` is none.
+    pub fn layer_of(number: u64) -> Option<(u8, u8, u8)> {
+        let part = |shift: u32| u8::try_from((number >> shift) & 0xff).ok()?.checked_sub(1);
+        Some((part(16)?, part(8)?, part(0)?))
+    }
+
     /// An encoding of the track and a layer inside it, each plus one, in one number; 0 is none.
     pub fn layer(encoding: u8, spatial: u8, temporal: u8) -> u64 {
         let plus_one = |part: u8| u64::from(part) + 1;
@@ -636,8 +715,24 @@ pub struct WorkerCounters {
     pub ring_frames: Counter,
     /// Packets that the kernel dropped for lack of room in RX or fill rings; looked at each second.
     pub ring_dropped: Counter,
+    /// Sequence numbers that viewers asked for again.
+    pub nacks_received: Counter,
+    /// Retransmissions sent to viewers.
+    pub retransmitted_sent: Counter,
+    /// Sequence numbers that publishers were asked for again.
+    pub nacks_sent: Counter,
+    /// Retransmissions of publishers that filled a gap.
+    pub retransmitted_received: Counter,
+    /// Keyframes that publishers were asked for.
+    pub keyframes_asked: Counter,
+    /// Changes of what viewers are sent: of encoding, and of layer inside one.
+    pub layer_switches: Counter,
+    /// Gaps between pictures sent that a viewer must have seen as freezes.
+    pub freezes: Counter,
+    /// UDP payload bytes sent to find out what networks carry.
+    pub probe_bytes: Counter,
     /// Zero.
-    pub reserved: [Counter; 10],
+    pub reserved: [Counter; 2],
     /// By [`crate::DropReason`].
     pub drops: [Counter; crate::DropReason::SLOTS],
 }

@@ -6,8 +6,8 @@ use crate::subscription::{Subscriber, Used};
 use crate::time::Micros;
 use crate::transport::{Sent, StreamKind};
 use ion_tables::{
-    Encoding as EncodingRow, EncodingState, ExtensionKind, RowLink, Subscription as SubscriptionRow,
-    SubscriptionConfig, TrackConfig,
+    Encoding as EncodingRow, EncodingState, ExtensionKind, RowLink,
+    Subscription as SubscriptionRow, SubscriptionConfig, TrackConfig,
 };
 use ion_wire::CodecKind;
 
@@ -39,6 +39,7 @@ impl Engine {
             self.update_feeds(now, track);
         }
         self.retarget_one(now, row);
+        self.watch_layers(now, config.track);
     }
 
     fn update_feeds(&mut self, now: Micros, track: RowLink) {

@@ -44,6 +44,7 @@ impl Engine {
         packet.payload_start += 2;
         packet.payload_len -= 2;
         packet.ssrc = receiver.ssrc;
+        let bytes = u64::from(packet.payload_len);
         let useful = original < next + REPAIR_AHEAD && receiver.window.look(original) == Seen::New;
         let placed = if useful {
             receiver.window.insert(original);
@@ -58,7 +59,11 @@ impl Engine {
         self.touch(row);
         if let Some(counters) = self.encoding_counters(row) {
             match placed {
-                Ok(_) => counters.retransmitted_received.add(1),
+                Ok(_) => {
+                    counters.retransmitted_received.add(1);
+                    counters.retransmitted_bytes.add(bytes);
+                    self.tables.counters().retransmitted_received.add(1);
+                }
                 Err(_) => counters.retransmitted_useless.add(1),
             }
             if let Some(rtt) = rtt {

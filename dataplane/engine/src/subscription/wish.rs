@@ -6,7 +6,7 @@ use crate::layers::{Layer, Target};
 use crate::protection::Protection;
 use crate::rates::Rates;
 use crate::time::Micros;
-use ion_tables::{RowLink, TrackConfig};
+use ion_tables::{Limit, RowLink, TrackConfig};
 
 impl Subscriber {
     /// Takes in what the network carries.
@@ -94,6 +94,25 @@ impl Subscriber {
         (fed, target != before)
     }
 
+    /// Why it is not sent the best of `top + 1` encodings, and of their layers.
+    pub(crate) fn limit(&self, top: u8, target: Option<u8>) -> Limit {
+        let bound = self.layer_bound();
+        let there = |bound: Layer| self.selection.active.best(bound);
+        if self.is_switched_off() {
+            Limit::Paused
+        } else if self.starved || self.wish < Target::TOP {
+            Limit::Bandwidth
+        } else if self.flat && there(Layer::TOP).is_some_and(|layer| layer.spatial > 0) {
+            Limit::Viewer
+        } else if self.config.max_layer < top || there(bound) != there(Layer::TOP) {
+            Limit::Requested
+        } else if target.is_none_or(|target| target < top) {
+            Limit::Publisher
+        } else {
+            Limit::None
+        }
+    }
+
     /// Whether it is sent an encoding, or would be if packets of it came.
     pub(crate) fn would_take(
         &self,
@@ -108,6 +127,10 @@ impl Subscriber {
         let target = self
             .target
             .and_then(|target| links.iter().position(|&l| l == target));
+        if self.starved {
+            // Of what comes nothing fits; the lowest may.
+            return layer == 0;
+        }
         let allowed = usize::from(self.max_encoding());
         sent || self.target == Some(link) || (layer <= allowed && target.is_none_or(|t| layer > t))
     }
