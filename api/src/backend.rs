@@ -9,6 +9,7 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use crate::if_match::IfMatch;
+use crate::model::stats::ParticipantStats;
 use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
@@ -229,6 +230,17 @@ pub trait Backend: Send + Sync + 'static {
         room: RoomName,
         identity: Identity,
     ) -> impl Future<Output = Option<Vec<TrackInfo>>> + Send;
+
+    /// What was counted of a participant's media, `None` when it is not there. A backend that counts
+    /// nothing knows nobody.
+    fn stats(
+        &self,
+        room: RoomName,
+        identity: Identity,
+    ) -> impl Future<Output = Option<ParticipantStats>> + Send {
+        let _ = (room, identity);
+        std::future::ready(None)
+    }
 
     /// State of the server.
     fn status(&self) -> impl Future<Output = Status> + Send;

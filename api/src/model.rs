@@ -3,6 +3,9 @@
 //! Field names are camelCase; units are last in the name. Times are seconds since the Unix epoch.
 //! Counters count since the session began; `bitrateBps` is a live figure over the last seconds.
 
+/// Counters of one participant's media.
+pub mod stats;
+
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/rooms`.
@@ -157,6 +160,8 @@ pub struct TrackInfo {
     pub publisher: Option<String>,
     /// For a track published: how many play it.
     pub viewers: u32,
+    /// For a track published on which somebody speaks: how loud the speech began, dBov (RFC 6464).
+    pub speaking_dbov: Option<i16>,
     /// Sums over `encodings`.
     pub bitrate_bps: u64,
     /// RTP packets.
@@ -193,6 +198,9 @@ pub struct EncodingInfo {
     pub keyframe_requests: u64,
     /// Interarrival jitter (RFC 3550 §6.4.1), where it is measured.
     pub jitter_ms: Option<f64>,
+    /// For a track published: whether anybody is sent this or a higher layer, or would be if it came. An encoder
+    /// need not make the others.
+    pub watched: bool,
 }
 
 /// `GET /v1/status`.

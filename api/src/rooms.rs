@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::backend::Backend;
 use crate::exchange::{self, App, State, decoded};
 use crate::model::{ParticipantList, RoomList, TrackList};
-use crate::names::RoomName;
+use crate::names::{Identity, RoomName};
 use crate::problem::Problem;
 
 pub(crate) fn routes<B: Backend>() -> Router<Arc<App<B>>> {
@@ -29,6 +29,10 @@ pub(crate) fn routes<B: Backend>() -> Router<Arc<App<B>>> {
         .route(
             "/v1/rooms/{room}/participants/{identity}/tracks",
             get(tracks::<B>).merge(options()),
+        )
+        .route(
+            "/v1/rooms/{room}/participants/{identity}/stats",
+            get(stats::<B>).merge(options()),
         )
 }
 
@@ -111,7 +115,25 @@ async fn tracks<B: Backend>(
     let found = app
         .run(async move { backend.tracks(names.0, names.1).await })
         .await?;
-    let tracks = found
-        .ok_or_else(|| Problem::not_found(format!("{identity} is not in a room called {room}")))?;
+    let tracks = found.ok_or_else(|| not_there(&room, &identity))?;
     Ok(fresh(TrackList { tracks }))
+}
+
+async fn stats<B: Backend>(
+    axum::extract::State(app): State<B>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (room, identity) = decoded(path)?;
+    let (room, identity) = (exchange::room(&room)?, exchange::identity(&identity)?);
+    app.auth.inspector(&headers, &room)?;
+    let (backend, names) = (Arc::clone(&app.backend), (room.clone(), identity.clone()));
+    let found = app
+        .run(async move { backend.stats(names.0, names.1).await })
+        .await?;
+    found.map(fresh).ok_or_else(|| not_there(&room, &identity))
+}
+
+fn not_there(room: &RoomName, identity: &Identity) -> Problem {
+    Problem::not_found(format!("{identity} is not in a room called {room}"))
 }

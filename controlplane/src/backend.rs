@@ -5,6 +5,7 @@ use crate::core::{Command, Reply};
 use crate::metrics::Metrics;
 use ion_api::backend::{Backend, Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
+use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
@@ -115,6 +116,13 @@ impl Backend for Handle {
 
     async fn tracks(&self, room: RoomName, identity: Identity) -> Option<Vec<TrackInfo>> {
         self.ask(|reply| Command::Tracks(room, identity, reply))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    async fn stats(&self, room: RoomName, identity: Identity) -> Option<ParticipantStats> {
+        self.ask(|reply| Command::Stats(room, identity, reply))
             .await
             .ok()
             .flatten()

@@ -13,13 +13,16 @@
 mod commands;
 mod ended;
 mod inspect;
+mod media;
 mod play;
 mod program;
 mod rates;
 mod restore;
 mod run;
+mod statistics;
 mod udp;
 
+pub use media::MediaEvent;
 pub use restore::StartError;
 pub use run::Dataplane;
 
@@ -33,6 +36,7 @@ use crate::store::Store;
 use crate::throttle::Throttle;
 use ion_api::backend::{Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
+use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
@@ -122,6 +126,8 @@ pub enum Command {
     Ended(RoomName, Reply<Vec<EndedInfo>>),
     /// A participant's tracks.
     Tracks(RoomName, Identity, Reply<Option<Vec<TrackInfo>>>),
+    /// What was counted of a participant's media.
+    Stats(RoomName, Identity, Reply<Option<ParticipantStats>>),
     /// State of the server.
     Status(Reply<Status>),
 }
@@ -164,6 +170,7 @@ pub struct Core {
     next_key: u64,
     started: Instant,
     events: Vec<ion_tables::EventReader>,
+    live: media::Live,
     throttles: Throttles,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,

@@ -36,3 +36,5 @@ pub mod settings;
 pub mod store;
 /// Token bucket for log lines.
 pub mod throttle;
+/// Which layers anybody watches.
+pub mod watch;

@@ -6,6 +6,8 @@
 
 /// The dataplane's own counters.
 mod dataplane;
+/// How viewers fare, in bins.
+mod viewers;
 
 use crate::programmer::table_name;
 use crate::session::EndCause;

@@ -11,7 +11,9 @@ use ion_tables::RowLink;
 use serde::{Deserialize, Serialize};
 
 /// Number of a row and its generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Link {
     /// Number of the row.
     pub row: u32,

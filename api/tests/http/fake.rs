@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use ion_api::auth::Auth;
 use ion_api::backend::*;
 use ion_api::if_match::IfMatch;
+use ion_api::model::stats::{Limitation, OutboundStats, ParticipantStats, SessionStats};
 use ion_api::model::{ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName, SessionId};
 use ion_api::token::{Claims, Grants, Keys, mint};
@@ -158,6 +159,21 @@ impl Backend for Fake {
 
     async fn participants(&self, room: RoomName) -> Option<Vec<ParticipantInfo>> {
         (room.as_str() == "lobby").then(|| vec![ParticipantInfo::default()])
+    }
+
+    async fn stats(&self, _: RoomName, identity: Identity) -> Option<ParticipantStats> {
+        let outbound = OutboundStats {
+            packets_sent: 7,
+            quality_limitation_reason: Limitation::Bandwidth,
+            ..OutboundStats::default()
+        };
+        let session = SessionStats {
+            outbound: vec![outbound],
+            ..SessionStats::default()
+        };
+        (identity.as_str() == "alice").then(|| ParticipantStats {
+            sessions: vec![session],
+        })
     }
 
     async fn tracks(&self, _: RoomName, identity: Identity) -> Option<Vec<TrackInfo>> {

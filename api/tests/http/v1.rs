@@ -34,6 +34,10 @@ async fn bodies_are_camel_case_json() {
     assert_eq!(people["participants"][0]["role"], "publisher");
     let tracks = json(&get(&api, "/v1/rooms/lobby/participants/alice/tracks", &[]).await);
     assert_eq!(tracks["tracks"][0]["bitrateBps"], 9);
+    let stats = json(&get(&api, "/v1/rooms/lobby/participants/alice/stats", &[]).await);
+    let outbound = &stats["sessions"][0]["outbound"][0];
+    assert_eq!(outbound["qualityLimitationReason"], "bandwidth");
+    assert_eq!(outbound["packetsSent"], 7);
     assert_eq!(json(&get(&api, "/v1/status", &[]).await)["version"], "test");
 }
 
@@ -44,6 +48,7 @@ async fn what_is_not_there_is_404() {
         "/v1/rooms/nowhere",
         "/v1/rooms/nowhere/participants",
         "/v1/rooms/lobby/participants/nobody/tracks",
+        "/v1/rooms/lobby/participants/nobody/stats",
     ] {
         assert_eq!(
             get(&api, path, &[]).await.refusal(),
@@ -74,6 +79,10 @@ async fn grants_decide_who_may_look() {
         ("/v1/rooms/lobby/participants", [401, 200, 200, 403]),
         (
             "/v1/rooms/lobby/participants/alice/tracks",
+            [401, 200, 200, 403],
+        ),
+        (
+            "/v1/rooms/lobby/participants/alice/stats",
             [401, 200, 200, 403],
         ),
         ("/v1/rooms/other", [401, 404, 403, 403]),

@@ -67,6 +67,9 @@ impl Core {
             Command::Tracks(room, identity, reply) => {
                 drop(reply.send(self.track_infos(&room, &identity)));
             }
+            Command::Stats(room, identity, reply) => {
+                drop(reply.send(self.stats(&room, &identity)));
+            }
             Command::Status(reply) => drop(reply.send(self.status_info(now))),
         }
         self.flush();

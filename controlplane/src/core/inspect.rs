@@ -22,7 +22,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-fn media_kind(kind: Kind) -> MediaKind {
+pub(super) fn media_kind(kind: Kind) -> MediaKind {
     match kind {
         Kind::Audio => MediaKind::Audio,
         Kind::Video => MediaKind::Video,
@@ -30,7 +30,7 @@ fn media_kind(kind: Kind) -> MediaKind {
 }
 
 impl Core {
-    fn of_room(&self, room: &RoomName) -> Vec<(Key, &Session)> {
+    pub(super) fn of_room(&self, room: &RoomName) -> Vec<(Key, &Session)> {
         let keys = self.rooms.sessions(room).into_iter();
         keys.filter_map(|key| Some((key, self.sessions.get(&key)?)))
             .collect()
@@ -158,9 +158,11 @@ impl Core {
         let encodings: Vec<EncodingInfo> = track
             .encodings
             .iter()
-            .map(|encoding| {
+            .enumerate()
+            .map(|(layer, encoding)| {
                 let row = encoding.row.row;
                 let mut info = EncodingInfo {
+                    watched: self.live.is_watched(track.row, layer),
                     rid: encoding.rid.clone(),
                     ssrc: encoding.ssrc.unwrap_or(0),
                     bitrate_bps: self.rates.bps(RowKind::Encoding, row, Flow::Received),
@@ -205,6 +207,7 @@ impl Core {
             mid: track.mid.clone(),
             direction: Role::Publisher,
             viewers: count(viewers),
+            speaking_dbov: self.live.speaking(track.row).map(|level| -i16::from(level)),
             ..sums(encodings)
         }
     }
@@ -360,7 +363,7 @@ fn dropped_packet(sample: &Sample) -> Option<DroppedPacket> {
 }
 
 /// The row's number and life: stable while the track lives, and tells nothing else.
-fn track_id(row: crate::record::Link) -> String {
+pub(super) fn track_id(row: crate::record::Link) -> String {
     format!("TR_{}_{}", row.row, row.generation)
 }
 
@@ -376,7 +379,7 @@ fn sums(encodings: Vec<EncodingInfo>) -> TrackInfo {
     }
 }
 
-fn milliseconds(us: u64) -> f64 {
+pub(super) fn milliseconds(us: u64) -> f64 {
     // Below 2^32 microseconds is over an hour: more than any time shown.
     f64::from(u32::try_from(us).unwrap_or(u32::MAX)) / 1_000.0
 }

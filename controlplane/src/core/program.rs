@@ -246,6 +246,7 @@ impl Core {
             };
             let mask = masks.get(&played).copied().unwrap_or(0);
             if self.masks.insert(track.row.row, mask) != Some(mask) {
+                self.live.look();
                 let mut config = rows::track(track, row, worker, mask);
                 self.programmer
                     .write::<Track>(track.row.into(), &mut config);
@@ -269,6 +270,7 @@ impl Core {
             }
             programmer.release::<Track>(track.row.into());
             self.masks.remove(&track.row.row);
+            self.live.forget(track.row);
         }
         programmer.release::<Transport>(record.row.into());
         self.rates

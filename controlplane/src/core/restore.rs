@@ -150,6 +150,7 @@ impl Core {
             store,
             epoch,
             events: readers(&tables),
+            live: super::media::Live::default(),
             programmer: Programmer::new(tables, worker_doorbells),
             dataplane: Some(dataplane),
             sessions: HashMap::new(),

@@ -207,6 +207,8 @@ impl Core {
             for key in std::mem::take(&mut self.moving) {
                 self.write_path(now, key);
             }
+            self.read_events(now);
+            self.look_at_layers(now, false);
             self.flush();
             return Ok(());
         }
@@ -254,7 +256,8 @@ impl Core {
         });
         self.sample_rates(now);
         self.ended.sweep(now);
-        self.read_events();
+        self.read_events(now);
+        self.look_at_layers(now, true);
         self.heartbeat();
         self.gauge();
         self.flush();
@@ -269,21 +272,24 @@ impl Core {
         heartbeat.pid.set(u64::from(std::process::id()));
     }
 
-    fn read_events(&mut self) {
+    fn read_events(&mut self, now: Instant) {
         let tables = std::sync::Arc::clone(self.programmer.tables());
-        for (worker, reader) in self.events.iter_mut().enumerate() {
-            let Some(ring) = tables.events(worker) else {
+        let mut readers = std::mem::take(&mut self.events);
+        for (worker, reader) in (0_u16..).zip(&mut readers) {
+            let Some(ring) = tables.events(usize::from(worker)) else {
                 continue;
             };
             let lost = reader.lost();
             while let Some(event) = reader.take(ring) {
                 self.metrics.event(event.kind);
+                self.media_said(now, worker, &event);
                 if event.kind == EventKind::WorkerTrouble {
                     tracing::warn!(worker, reason = event.value, "a worker is in trouble");
                 }
             }
             self.metrics.events_lost.inc_by(reader.lost() - lost);
         }
+        self.events = readers;
     }
 
     fn sample_rates(&mut self, now: Instant) {

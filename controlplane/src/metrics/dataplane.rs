@@ -23,7 +23,7 @@ impl fmt::Debug for Dataplane {
 
 type Reader = fn(&WorkerCounters) -> &Counter;
 
-const COUNTERS: [(&str, &str, Reader); 16] = [
+const COUNTERS: [(&str, &str, Reader); 24] = [
     ("worker_packets_received", "Datagrams received", |c| {
         &c.packets_received
     }),
@@ -80,6 +80,46 @@ const COUNTERS: [(&str, &str, Reader); 16] = [
         "Datagrams for which a TX ring had no room",
         |c| &c.ring_full,
     ),
+    (
+        "worker_nacks_received",
+        "Sequence numbers that viewers asked for again",
+        |c| &c.nacks_received,
+    ),
+    (
+        "worker_retransmitted_packets_sent",
+        "Retransmissions sent to viewers",
+        |c| &c.retransmitted_sent,
+    ),
+    (
+        "worker_nacks_sent",
+        "Sequence numbers that publishers were asked for again",
+        |c| &c.nacks_sent,
+    ),
+    (
+        "worker_retransmitted_packets_received",
+        "Retransmissions of publishers that filled a gap",
+        |c| &c.retransmitted_received,
+    ),
+    (
+        "worker_keyframes_asked",
+        "Keyframes that publishers were asked for",
+        |c| &c.keyframes_asked,
+    ),
+    (
+        "worker_layer_switches",
+        "Changes of the layers that viewers are sent",
+        |c| &c.layer_switches,
+    ),
+    (
+        "worker_freezes",
+        "Gaps between pictures sent that viewers must have seen as freezes",
+        |c| &c.freezes,
+    ),
+    (
+        "worker_probe_bytes_sent",
+        "Bytes sent to find out what networks carry",
+        |c| &c.probe_bytes,
+    ),
 ];
 
 const GAUGES: [(&str, &str, Reader); 5] = [
@@ -105,10 +145,10 @@ const GAUGES: [(&str, &str, Reader); 5] = [
 ];
 
 /// One family of series with labels.
-struct Series<'a>(MetricEncoder<'a>);
+pub(super) struct Series<'a>(MetricEncoder<'a>);
 
 impl<'a> Series<'a> {
-    fn new<'b: 'a>(
+    pub(super) fn new<'b: 'a>(
         encoder: &'a mut DescriptorEncoder<'b>,
         (name, help): (&'a str, &str),
         kind: MetricType,
@@ -121,7 +161,11 @@ impl<'a> Series<'a> {
         )?))
     }
 
-    fn put(&mut self, labels: &impl EncodeLabelSet, value: impl EncodeMetric) -> fmt::Result {
+    pub(super) fn put(
+        &mut self,
+        labels: &impl EncodeLabelSet,
+        value: impl EncodeMetric,
+    ) -> fmt::Result {
         value.encode(self.0.encode_family(labels)?)
     }
 }
@@ -165,6 +209,7 @@ impl Collector for Dataplane {
                 series.put(&labels, ConstCounter::new(count))?;
             }
         }
+        super::viewers::encode(&tables, &mut encoder)?;
         let bypass = tables.header().bypass();
         let attached = (
             "xdp_attached",
