@@ -85,6 +85,8 @@ bench: setup ## Measure the packet path: its stages, the floor, and the table of
 	$(CARGO) bench -p ion-bench --locked
 	target/release/ion-floor
 	target/release/ion-bench table
+	@if [ "$$(id -u)" = 0 ]; then $(CARGO) run --release --locked -p ion-ebpf --example ion-ebpf-bench; \
+	else echo "bench: the XDP program is left out, since it needs root (a network namespace)"; fi
 
 FUZZ_SECONDS ?= 600
 FUZZ_TARGETS ?= stun rtp rtcp twcc ccfb sdp engine dependency vp8 vp9 red flexfec
