@@ -47,6 +47,7 @@
  * @property {string} limitedBy
  * @property {number} ssrc
  * @property {number} rtxSsrc
+ * @property {number} audioSsrc
  */
 
 /** DTLS versions as they stand on the wire. @type {Record<string, string>} */
@@ -197,7 +198,8 @@ async function publishInPage({ endpoint, codec, width, height, maxBitrate, encod
 async function watchInPage({ endpoint, without }) {
   const page = /** @type {any} */ (globalThis);
   const { addTransceiver } = RTCPeerConnection.prototype;
-  RTCPeerConnection.prototype.addTransceiver = function (kind, init) {
+  /** @type {typeof addTransceiver} */
+  RTCPeerConnection.prototype.addTransceiver = function (/** @type {string | MediaStreamTrack} */ kind, /** @type {RTCRtpTransceiverInit} */ init) {
     const transceiver = addTransceiver.call(this, kind, init);
     const codecs = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind)?.codecs ?? [];
     const offered = codecs.filter(({ mimeType }) => !without.includes(mimeType));
@@ -272,6 +274,7 @@ async function readStatistics() {
     limitedBy: '',
     ssrc: 0,
     rtxSsrc: 0,
+    audioSsrc: 0,
   };
   const video = [
     'framesSent framesReceived framesDecoded framesDropped freezeCount totalFreezesDuration packetsSent packetsReceived packetsLost',
@@ -296,6 +299,7 @@ async function readStatistics() {
       if (one.framesSent === undefined) sample.framesSent += one.framesEncoded ?? 0;
       if (one.framesReceived === undefined) sample.framesReceived += one.framesDecoded ?? 0;
     } else if (one.type === 'inbound-rtp' || one.type === 'outbound-rtp') {
+      sample.audioSsrc = one.ssrc;
       sample.audioPacketsSent += one.packetsSent ?? 0;
       sample.audioPacketsReceived += one.packetsReceived ?? 0;
       sample.audioPacketsLost += one.packetsLost ?? 0;

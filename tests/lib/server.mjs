@@ -156,7 +156,7 @@ export class Metrics {
    * @param {Metrics} before @returns {string[]}
    */
   losses(before) {
-    return this.grown(before, /^ion_worker_drops/).filter((line) => !/padding_only|rtx_useless|rtx_unmatched|duplicate/.test(line));
+    return this.grown(before, /^ion_worker_drops/).filter((line) => !/padding_only|rtx_useless|rtx_unmatched|fec_useless|duplicate/.test(line));
   }
 
   /**

@@ -91,4 +91,46 @@ const red = {
   },
 };
 
-export const scenarios = [flexfec, red];
+/** Repair packets that the server keeps for what may come yet. */
+const MOST_WAITING = 16;
+
+/** Field trials with which Chromium makes repair packets for what it sends. */
+const FLEXFEC_TRIALS = '--force-fieldtrials=WebRTC-FlexFEC-03-Advertised/Enabled/WebRTC-FlexFEC-03/Enabled/';
+
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const publisher = {
+  name: 'fec-from-publisher',
+  timeoutS: 120,
+  run: async (t) => {
+    const network = await impairedNetwork(t, { lossBa: 0.1, delayAb: 60, delayBa: 60, seed: 9 });
+    const server = await t.server({ netns: network.a.netns, host: network.a.address });
+    const near = await t.chromium({ netns: network.a.netns });
+    // A page gets a camera only from an origin that counts as secure.
+    const far = await t.chromium({ netns: network.b.netns, args: [FLEXFEC_TRIALS, `--unsafely-treat-insecure-origin-as-secure=${server.farUrl}`] });
+    const source = await Publisher.open(await far.newPage(), server.farUrl, { room: 'uplink', codec: 'VP8', maxBitrate: 1_000_000 });
+    const viewer = await Viewer.open(await near.newPage(), server.url, { room: 'uplink' });
+    await viewer.decoded(60, 15_000);
+    await sleep(4000);
+    const before = await viewer.sample();
+    await sleep(t.seconds * 1000);
+    const [sent, after, metrics] = await Promise.all([source.sample(), viewer.sample(), server.metrics()]);
+    /** @param {string} reason */
+    const dropped = (reason) => metrics.sum(/^ion_worker_drops/, new RegExp(`"${reason}"`));
+    const { ba } = await network.stop();
+    const media = ba.streams[String(sent.ssrc)] ?? { packets: 0, lost: 0 };
+    const others = [sent.ssrc, sent.rtxSsrc, sent.audioSsrc].map(String);
+    const repair = Object.entries(ba.streams).find(([ssrc, { packets }]) => !others.includes(ssrc) && packets > 1)?.[1] ?? { packets: 0, lost: 0 };
+    // Whichever repair packet is not dropped has mended something, or is one of those that wait.
+    const useful = repair.packets - repair.lost - dropped('fec_useless') - dropped('fec_refused');
+    t.figure('media lost', `${media.lost}/${media.packets}`);
+    t.figure('repair packets lost', `${repair.lost}/${repair.packets}`);
+    t.figure('useful', useful);
+    t.figure('RTX sent', sent.retransmittedPacketsSent);
+    t.figure('frozen s', after.totalFreezesDuration - before.totalFreezesDuration);
+    t.check(repair.packets > 0, 'the publisher sent no repair packet');
+    t.check(dropped('fec_refused') === 0, `${dropped('fec_refused')} repair packets were refused`);
+    t.check(useful > MOST_WAITING, `${useful} repair packets were of use, of which ${MOST_WAITING} may still wait`);
+  },
+};
+
+export const scenarios = [flexfec, red, publisher];
