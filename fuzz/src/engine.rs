@@ -8,6 +8,8 @@ mod harness;
 
 use harness::*;
 use ion_tables::{Subscription, SubscriptionConfig, Track};
+use ion_wire::ntp;
+use ion_wire::rtcp::{ReportBlock, build};
 
 /// Steps of one input at most: each is as dear as a packet.
 const STEPS: usize = 400;
@@ -38,9 +40,11 @@ impl<'a> Program<'a> {
 pub fn engine(data: &[u8]) {
     let mut world = World::new(2);
     let publisher = world.client(0, false);
-    let (video, audio) = (world.video(publisher), world.audio(publisher));
+    let video = world.track(publisher, true, &[&|encoding| encoding.fec_payload_type = FEC]);
+    let audio = world.audio(publisher);
     let viewers = [world.client(0, true), world.client(1, true)];
-    let subs = viewers.map(|viewer| world.subscribe(viewer, video));
+    let takes_fec = |s: &mut SubscriptionConfig| (s.fec_payload_type, s.fec_ssrc) = (V_FEC, s.ssrc + 2);
+    let subs = viewers.map(|viewer| world.subscribe_with(viewer, video, takes_fec));
     let plain = world.subscribe_with(viewers[1], video, |s| (s.rtx_ssrc, s.rtx_payload_type) = (0, 0));
     world.subscribe(viewers[0], audio);
     let mut program = Program(data);
@@ -56,7 +60,7 @@ pub fn engine(data: &[u8]) {
     let sub = world.subscribe(viewers[0], track);
     world.send(other, &Rtp::new(1, OPUS, 1, 0, &[1; 10]));
     assert_eq!(world.clients[viewers[0]].of(media_ssrc(sub)).len(), 1);
-    world.advance(3_000_000);
+    world.advance(8_000_000);
     for worker in &mut world.workers {
         assert_eq!(worker.engine.packets_in_use(), 0, "packets leak");
     }
@@ -69,7 +73,7 @@ fn step(
     viewers: [usize; 2],
     subs: [u32; 3],
 ) -> Option<()> {
-    match program.byte()? % 8 {
+    match program.byte()? % 10 {
         0..=2 => {
             let shape = program.byte()?;
             let index = u64::from(program.word()?);
@@ -113,7 +117,7 @@ fn step(
             let ms = u64::from(program.byte()?);
             world.advance(ms * 4_000);
         }
-        _ => {
+        7 => {
             let sub = subs[usize::from(program.byte()?) % 3];
             match program.byte()? % 6 {
                 0 => world.edit::<Subscription>(sub, |s| s.flags ^= SubscriptionConfig::PAUSED),
@@ -126,6 +130,35 @@ fn step(
                 4 => world.edit::<Track>(0, |t| t.subscriber_workers ^= 2),
                 _ => world.flush(),
             }
+        }
+        8 => {
+            // A repair packet, well-formed as far as its header goes.
+            let (index, base, mask) = (program.word()?, program.word()?, program.word()?);
+            let (ssrc, body) = (program.byte()? & 3, program.bytes()?);
+            let mut payload = body.get(..8).map_or(vec![0; 8], <[u8]>::to_vec);
+            payload[0] &= 0x3f;
+            payload.extend([1, 0, 0, 0, 0, 0, 0, ssrc]);
+            payload.extend(base.to_be_bytes());
+            payload.extend((mask | 0x8000).to_be_bytes());
+            payload.extend(body);
+            world.rtp(publisher, &Rtp::new(9, FEC, index.into(), 0, &payload).with(KINDS[0], b"1"));
+        }
+        _ => {
+            // A viewer far away loses packets.
+            let which = usize::from(program.byte()?) % 2;
+            let sent = world.now.0.checked_sub(150_000)?;
+            let block = ReportBlock {
+                ssrc: media_ssrc(subs[which]),
+                fraction_lost: program.byte()?,
+                cumulative_lost: 1,
+                extended_highest_sequence: 0,
+                jitter: 0,
+                last_sr: ntp::middle(NTP_ZERO.wrapping_add((sent << 32) / 1_000_000)),
+                delay_since_last_sr: 0,
+            };
+            let mut compound = [0; 100];
+            let len = build::receiver_report(&mut compound, 7, &[block]).ok()?;
+            world.rtcp(viewers[which], &compound[..len]);
         }
     }
     Some(())

@@ -15,9 +15,10 @@ mod model;
 
 use harness::*;
 use ion_engine::{Micros, PeerMessage};
-use ion_tables::{ExtensionKind, Transport};
-use ion_wire::rtcp::build;
+use ion_tables::{EncodingConfig, ExtensionKind, SubscriptionConfig, Transport};
 use ion_wire::rtcp::twcc::TwccHeader;
+use ion_wire::rtcp::{ReportBlock, build};
+use ion_wire::{flexfec, ntp};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
@@ -256,6 +257,86 @@ fn ten_viewers_of_two_workers() {
 #[test]
 fn ten_viewers_behind_a_slow_link() {
     forwarding(10, 1, true);
+}
+
+/// What is lost is made from the publisher's repair packets, and viewers that lose get their own.
+#[test]
+fn repair_packets() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let with_fec = |config: &mut EncodingConfig| config.fec_payload_type = FEC;
+    let track = world.track(publisher, true, &[&with_fec]);
+    let watching = [(); 5].map(|()| {
+        let viewer = world.client(0, true);
+        let takes_fec = |config: &mut SubscriptionConfig| {
+            (config.fec_payload_type, config.fec_ssrc) = (V_FEC, config.ssrc + 2);
+        };
+        (viewer, world.subscribe_with(viewer, track, takes_fec))
+    });
+    let start = world.now;
+    let mut batches: Vec<Batch> = (0..250_u64)
+        .map(|at| {
+            let mut packets = Vec::new();
+            for index in at * 10..at * 10 + 10 {
+                let timestamp = u32::try_from(at).unwrap() * 1_800;
+                let payload = vp8(index == 0, index);
+                let mut packet = Rtp::new(10, VP8, index, timestamp, &payload);
+                packet = packet.with(ExtensionKind::Mid, b"1");
+                packet.payload.resize(1_000, 3);
+                packet.marker = index % 10 == 9;
+                packets.push(packet);
+            }
+            let plain: Vec<_> = packets.iter().map(|packet| packet.plain().1).collect();
+            let whole: Vec<_> = plain.iter().map(Vec::as_slice).collect();
+            let mut payload = vec![0; 1_200];
+            let len = flexfec::write(&mut payload, &mut [0; 1_200], 10, &whole).unwrap();
+            payload.truncate(len);
+            let repair = Rtp::new(12, FEC, at, 0, &payload).with(ExtensionKind::Mid, b"1");
+            packets.retain(|packet| packet.index % 97 != 0 || packet.index == 0);
+            packets.push(repair);
+            let mut batch: Batch = Vec::new();
+            for packet in packets {
+                batch.push((publisher, world.clients[publisher].seal(&packet)));
+            }
+            if at % 50 == 20 {
+                let sent = start.0 + at * 20_000 - 150_000;
+                let last_sr = ntp::middle(NTP_ZERO + (sent << 32) / 1_000_000);
+                for &(viewer, sub) in &watching {
+                    let report = lossy_report(media_ssrc(sub), last_sr);
+                    batch.push((viewer, world.clients[viewer].seal_rtcp(&report)));
+                }
+            }
+            batch
+        })
+        .collect();
+    let measure = batches.split_off(100);
+    let mut rings = vec![Vec::with_capacity(4_096)];
+    world.workers[0].out.record = false;
+    run(&mut world, &batches, &mut rings);
+    let allocations = measured(|| run(&mut world, &measure, &mut rings));
+    assert!(world.encoding_counters(track).fec_recovered.load() > 20);
+    for (_, sub) in watching {
+        let made = world.subscription_counters(sub).fec_packets_sent.load();
+        assert!(made > 600, "{made}");
+    }
+    assert_eq!(allocations, 0);
+}
+
+/// A tenth is lost; the sender report was that of this time.
+fn lossy_report(ssrc: u32, last_sr: u32) -> Vec<u8> {
+    let block = ReportBlock {
+        ssrc,
+        fraction_lost: 26,
+        cumulative_lost: 1,
+        extended_highest_sequence: 0,
+        jitter: 0,
+        last_sr,
+        delay_since_last_sr: 0,
+    };
+    let mut buffer = vec![0; 100];
+    let len = build::receiver_report(&mut buffer, 7, &[block]).unwrap();
+    buffer.truncate(len);
+    buffer
 }
 
 /// Layers that are left out, descriptors that are rewritten, switches and keyframes.
