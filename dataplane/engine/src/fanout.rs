@@ -8,7 +8,7 @@ use crate::output::Output;
 use crate::packet::Packet;
 use crate::padding::Paddings;
 use crate::peer::PeerMessage;
-use crate::protection::send_repair;
+use crate::protection::send_repairs;
 use crate::redundancy::Earlier;
 use crate::seal::{has_room, payload_for, send_media, send_red};
 use crate::subscription::{Numbers, Source, Subscriber, Verdict};
@@ -255,7 +255,7 @@ impl Sending<'_> {
                 }
             }
             if self.subscriber.has_repair_due() {
-                let bytes = self.send_repair(out);
+                let bytes = self.send_repairs(out);
                 if PACED {
                     self.charge(bytes);
                 }
@@ -288,11 +288,10 @@ impl Sending<'_> {
         }
     }
 
-    #[cold]
-    fn send_repair<O: Output<Message = PeerMessage>>(&mut self, out: &mut O) -> usize {
+    fn send_repairs<O: Output<Message = PeerMessage>>(&mut self, out: &mut O) -> usize {
         let (transport, subscriber) = (&mut *self.transport, &mut *self.subscriber);
         let now = self.now;
-        send_repair(
+        send_repairs(
             self.tables,
             transport,
             subscriber,

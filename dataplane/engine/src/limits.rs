@@ -147,6 +147,12 @@ pub const FEC_LEAST_RTT_US: u64 = 80_000;
 pub const FEC_LOSS_PER_SPAN: u64 = 90;
 /// ... and no fewer or more than these: no more is added than a third and one packet for each picture.
 pub const FEC_SPAN: (u64, u64) = (3, 10);
+/// Where packets are lost in a row, neighbours are dealt out to so many repair packets ...
+pub const FEC_GROUPS: usize = 2;
+/// ... which is decided after so many losses, ...
+pub const FEC_BURST_LOSSES: u32 = 32;
+/// ... by the share of them that follow right after another, as a fraction.
+pub const FEC_BURST_SHARE: (u32, u32) = (2, 5);
 /// Less is added after loss has asked for less for so long, microseconds.
 pub const FEC_HOLD_US: u64 = 10_000_000;
 

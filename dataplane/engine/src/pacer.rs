@@ -9,7 +9,7 @@ use crate::fanout::Tally;
 use crate::limits::{PACE, PACE_BURST_BYTES, PACE_DRAIN_US, TICK_US};
 use crate::output::Output;
 use crate::peer::PeerMessage;
-use crate::protection::send_repair;
+use crate::protection::send_repairs;
 use crate::seal::{has_room, payload_for, send_media};
 use crate::subscription::{Source, Verdict};
 use crate::time::Micros;
@@ -195,7 +195,7 @@ impl Engine {
                 tally.add(subscriber, packet, &numbers, (payload, bytes));
                 let mut bytes = bytes;
                 if subscriber.has_repair_due() {
-                    bytes += send_repair(&self.tables, transport, subscriber, tally, now, out);
+                    bytes += send_repairs(&self.tables, transport, subscriber, tally, now, out);
                 }
                 transport.budget.earn(bytes as u64);
                 if let Some(bandwidth) = transport.bandwidth.as_deref_mut() {

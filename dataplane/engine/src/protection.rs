@@ -2,7 +2,8 @@
 
 use crate::fanout::Tally;
 use crate::limits::{
-    FEC_HOLD_US, FEC_LEAST_LOSS, FEC_LEAST_RTT_US, FEC_LOSS_PER_SPAN, FEC_SPAN, PACKET_BYTES,
+    FEC_BURST_LOSSES, FEC_BURST_SHARE, FEC_GROUPS, FEC_HOLD_US, FEC_LEAST_LOSS, FEC_LEAST_RTT_US,
+    FEC_LOSS_PER_SPAN, FEC_SPAN, PACKET_BYTES,
 };
 use crate::output::Output;
 use crate::packet::ExtensionSpans;
@@ -22,21 +23,84 @@ use ion_wire::rtp::{HeaderFields, RtpHeader};
 /// some between them may be missing.
 const MASK_SPAN: u64 = 46;
 
-/// The repair packet in the making for one viewer: it protects the packets as they are sent to that viewer.
-pub(crate) struct Protection {
-    /// Next index of the SSRC of repair packets, never used.
-    pub(crate) next: u64,
-    /// Packets that one repair packet protects; 0 is none are made.
-    span: u64,
-    /// When loss last asked for so much.
-    asked: Micros,
+/// A repair packet in the making.
+struct Group {
     parity: Parity<Box<[u8]>>,
     /// Index of the first packet in it, and which others are.
     base: u64,
     mask: u128,
-    /// RTP timestamp of the newest.
-    timestamp: u32,
     due: bool,
+}
+
+impl Group {
+    fn new() -> Self {
+        Self {
+            parity: Parity::new(vec![0; PACKET_BYTES].into_boxed_slice()),
+            base: 0,
+            mask: 0,
+            due: false,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.parity.clear();
+        (self.mask, self.due) = (0, false);
+    }
+
+    fn count(&self) -> u64 {
+        u64::from(self.mask.count_ones())
+    }
+
+    /// Adds a packet, whose header reads as `fields`.
+    fn add(
+        &mut self,
+        index: u64,
+        (header, fields): (&[u8], &RtpHeader),
+        payload: &[u8],
+        map: &ExtensionMap,
+    ) {
+        let place = index.checked_sub(self.base).filter(|&at| at < MASK_SPAN);
+        if self.mask == 0 || (place.is_none() && index > self.base) {
+            self.clear();
+            self.base = index;
+        } else if place.is_none() {
+            // Late: the repair packet for its neighbours is gone.
+            return;
+        }
+        let bit = 1_u128 << (index - self.base);
+        if self.mask & bit != 0 || self.parity.add(header, payload).is_err() {
+            return;
+        }
+        if let Some(extensions) = ExtensionSpans::of(fields, header, map) {
+            leave_out_mutable(&mut self.parity, &extensions, header);
+        }
+        self.mask |= bit;
+    }
+}
+
+/// How a viewer loses packets: one by one, or several in a row.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bursts {
+    last: u64,
+    lost: u32,
+    /// Of those, right after another one.
+    in_row: u32,
+}
+
+/// The repair packets in the making for one viewer: they protect the packets as they are sent to that viewer.
+pub(crate) struct Protection {
+    /// Next index of the SSRC of repair packets, never used.
+    next: u64,
+    /// Packets that one repair packet protects; 0 is none are made.
+    span: u64,
+    /// When loss last asked for so much.
+    asked: Micros,
+    /// Packets are dealt out to the first so many in turn: neighbours that are lost together are then mended both.
+    groups: [Group; FEC_GROUPS],
+    dealt_to: usize,
+    bursts: Bursts,
+    /// RTP timestamp of the newest packet.
+    timestamp: u32,
 }
 
 impl Protection {
@@ -45,12 +109,16 @@ impl Protection {
             next,
             span: 0,
             asked: Micros(0),
-            parity: Parity::new(vec![0; PACKET_BYTES].into_boxed_slice()),
-            base: 0,
-            mask: 0,
+            groups: std::array::from_fn(|_| Group::new()),
+            dealt_to: 1,
+            bursts: Bursts::default(),
             timestamp: 0,
-            due: false,
         }
+    }
+
+    /// Next index of the SSRC of repair packets, never used.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.next
     }
 
     /// Takes in what the viewer reports: the fraction lost, in 1/256, and the round trip. More is added at once, less
@@ -67,10 +135,26 @@ impl Protection {
         }
     }
 
+    /// Takes in that the viewer lost a packet.
+    pub(crate) fn lost(&mut self, index: u64) {
+        let bursts = &mut self.bursts;
+        bursts.in_row += u32::from(index == bursts.last + 1);
+        (bursts.last, bursts.lost) = (index, bursts.lost + 1);
+        if bursts.lost < FEC_BURST_LOSSES {
+            return;
+        }
+        let bursty = bursts.in_row * FEC_BURST_SHARE.1 > bursts.lost * FEC_BURST_SHARE.0;
+        let dealt_to = if bursty { FEC_GROUPS } else { 1 };
+        if dealt_to != self.dealt_to {
+            self.dealt_to = dealt_to;
+            self.groups.iter_mut().for_each(Group::clear);
+        }
+        (bursts.lost, bursts.in_row) = (0, 0);
+    }
+
     /// Nothing is made until loss asks for it again.
     pub(crate) fn stop(&mut self) {
         self.span = 0;
-        self.clear();
     }
 
     /// Whether repair packets are made.
@@ -87,9 +171,9 @@ impl Protection {
         }
     }
 
-    /// Whether the repair packet is to be sent.
+    /// Whether a repair packet is to be sent.
     pub(crate) fn is_due(&self) -> bool {
-        self.due
+        self.groups.iter().any(|group| group.due)
     }
 
     /// Protects a packet that is being sent; `header` and `payload` are what the viewer will see.
@@ -97,47 +181,37 @@ impl Protection {
         if !self.is_on() {
             return;
         }
-        let place = index.checked_sub(self.base).filter(|&at| at < MASK_SPAN);
-        if self.mask == 0 || (place.is_none() && index > self.base) {
-            self.clear();
-            self.base = index;
-        } else if place.is_none() {
-            // Late: the repair packet for its neighbours is gone.
-            return;
-        }
-        let bit = 1_u128 << (index - self.base);
         let Ok(fields) = RtpHeader::parse(header) else {
             return;
         };
-        if self.mask & bit != 0 || self.parity.add(header, payload).is_err() {
-            return;
-        }
-        if let Some(extensions) = ExtensionSpans::of(&fields, header, map) {
-            leave_out_mutable(&mut self.parity, &extensions, header);
-        }
-        self.mask |= bit;
         self.timestamp = fields.timestamp;
-        let count = u64::from(self.mask.count_ones());
-        // A picture is not kept waiting for the next, unless it leaves one packet over.
-        self.due = count >= self.span || (fields.marker && count > 1);
+        let turn = usize::from(low16(index)) % self.dealt_to;
+        let group = &mut self.groups[turn];
+        group.add(index, (header, &fields), payload, map);
+        group.due = group.count() >= self.span;
+        if fields.marker {
+            // A picture is not kept waiting for the next, unless it leaves one packet over.
+            for group in &mut self.groups {
+                group.due |= group.count() > 1;
+            }
+        }
     }
 
-    /// Writes the payload of the repair packet for what was sent under an SSRC, and begins the next.
-    pub(crate) fn write(&mut self, ssrc: u32, out: &mut [u8]) -> Result<usize, DropReason> {
-        let written = self.parity.write(out, ssrc, low16(self.base), self.mask);
-        self.clear();
+    /// Writes the payload of a repair packet that is due, for what was sent under an SSRC, and begins the next.
+    fn write(&mut self, ssrc: u32, out: &mut [u8]) -> Result<usize, DropReason> {
+        let due = self.groups.iter_mut().find(|group| group.due);
+        let group = due.ok_or(DropReason::SendFailed)?;
+        let base = low16(group.base);
+        let written = group.parity.write(out, ssrc, base, group.mask);
+        group.clear();
         written.map_err(|_| DropReason::TooLarge)
-    }
-
-    fn clear(&mut self) {
-        self.parity.clear();
-        (self.mask, self.due) = (0, false);
     }
 }
 
-/// Sends the repair packet that is due: on its own SSRC, under an index never used. Returns the datagram's length, or 0
-/// if nothing was sent.
-pub(crate) fn send_repair<O: Output<Message = PeerMessage>>(
+/// Sends the repair packets that are due: on their own SSRC, each under an index never used. Returns the bytes of their
+/// datagrams.
+#[cold]
+pub(crate) fn send_repairs<O: Output<Message = PeerMessage>>(
     tables: &WorkerTables,
     transport: &mut Transport,
     subscriber: &mut Subscriber,
@@ -145,15 +219,34 @@ pub(crate) fn send_repair<O: Output<Message = PeerMessage>>(
     now: Micros,
     out: &mut O,
 ) -> usize {
-    let SubscriptionConfig {
-        ssrc,
-        fec_ssrc,
-        fec_payload_type,
-        ..
-    } = subscriber.config;
-    let Some(protection) = subscriber.protection.as_deref_mut() else {
-        return 0;
-    };
+    let mut bytes = 0;
+    for _ in 0..FEC_GROUPS {
+        if !subscriber.has_repair_due() {
+            break;
+        }
+        match send_repair(tables, transport, subscriber, now, out) {
+            Ok((payload, sent)) => {
+                tally.repairs += 1;
+                tally.repair_payload += payload as u64;
+                bytes += sent;
+            }
+            Err(reason) => tables.counters().drop_packets(reason, 1),
+        }
+    }
+    tally.bytes += bytes as u64;
+    bytes
+}
+
+/// Sends one repair packet. Returns the length of its payload and of its datagram.
+fn send_repair<O: Output<Message = PeerMessage>>(
+    tables: &WorkerTables,
+    transport: &mut Transport,
+    subscriber: &mut Subscriber,
+    now: Micros,
+    out: &mut O,
+) -> Result<(usize, usize), DropReason> {
+    let missing = DropReason::SendFailed;
+    let protection = subscriber.protection.as_deref_mut().ok_or(missing)?;
     let (index, timestamp) = (protection.next, protection.timestamp);
     protection.next += 1;
     // The state says that the index is used before anything can be sent with it.
@@ -161,6 +254,12 @@ pub(crate) fn send_repair<O: Output<Message = PeerMessage>>(
     if !has_room(out) {
         out.transmit();
     }
+    let SubscriptionConfig {
+        ssrc,
+        fec_ssrc,
+        fec_payload_type,
+        ..
+    } = subscriber.config;
     let fields = HeaderFields {
         marker: false,
         payload_type: fec_payload_type,
@@ -169,27 +268,13 @@ pub(crate) fn send_repair<O: Output<Message = PeerMessage>>(
         ssrc: fec_ssrc,
     };
     let header = Header::beside(subscriber, fields);
-    let Some(protection) = subscriber.protection.as_deref_mut() else {
-        return 0;
-    };
+    let protection = subscriber.protection.as_deref_mut().ok_or(missing)?;
     let mut payload = 0;
     let sent = seal_made(transport, &header, None, index, now, out, |body| {
         payload = protection.write(ssrc, body)?;
         Ok(payload)
-    });
-    match sent {
-        Ok(bytes) => {
-            tally.repairs += 1;
-            tally.repair_payload += payload as u64;
-            tally.bytes += bytes as u64;
-            bytes
-        }
-        Err(reason) => {
-            protection.clear();
-            tables.counters().drop_packets(reason, 1);
-            0
-        }
-    }
+    })?;
+    Ok((payload, sent))
 }
 
 #[cfg(test)]
@@ -272,5 +357,43 @@ mod tests {
             [100, 101],
             "what is too far off begins anew"
         );
+    }
+
+    /// All that is made of packets with these indices, the last of which ends a picture.
+    fn made(protection: &mut Protection, indices: std::ops::Range<u8>) -> Vec<Vec<u16>> {
+        let (mut made, last) = (Vec::new(), indices.end - 1);
+        for index in indices {
+            let pt = if index == last { 0xe0 } else { 0x60 };
+            let header = [0x80, pt, 0, index, 0, 0, 0, 9, 0, 0, 0, 1];
+            protection.add(u64::from(index), &header, &[1], &ExtensionMap::default());
+            while protection.is_due() {
+                let mut out = [0; 100];
+                let len = protection.write(1, &mut out).unwrap();
+                let fec = ion_wire::flexfec::FlexFec::parse(&out[..len]).unwrap();
+                made.push(fec.sequences().collect());
+            }
+        }
+        made
+    }
+
+    #[test]
+    fn neighbours_that_are_lost_together_are_protected_apart() {
+        let mut protection = Protection::new(1);
+        protection.follow(Micros(1), 26, FAR);
+        let lose = |protection: &mut Protection, in_row: u64| {
+            for index in 0..u64::from(FEC_BURST_LOSSES) {
+                protection.lost(index / in_row * 10 + index % in_row);
+            }
+        };
+        lose(&mut protection, 1);
+        assert_eq!(made(&mut protection, 0..6), [vec![0, 1, 2], vec![3, 4, 5]]);
+        lose(&mut protection, 2);
+        assert_eq!(
+            made(&mut protection, 10..17),
+            [vec![10, 12, 14], vec![11, 13, 15]]
+        );
+        assert_eq!(made(&mut protection, 17..19), [vec![16, 18]]);
+        lose(&mut protection, 1);
+        assert_eq!(made(&mut protection, 20..23), [vec![20, 21, 22]]);
     }
 }

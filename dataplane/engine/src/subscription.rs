@@ -371,7 +371,7 @@ impl Subscriber {
         state.srtp_next = self.sent.next();
         state.rtx_srtp_next = self.rtx_next;
         if let Some(protection) = self.protection.as_deref() {
-            state.fec_srtp_next = protection.next;
+            state.fec_srtp_next = protection.next_index();
         }
         state.timestamp = self.last_timestamp;
         state.encoding = self.source.map_or(0, |source| source.encoding.row + 1);

@@ -61,6 +61,9 @@ impl Subscriber {
         let key = index as u32;
         let (known, at) = self.repeats[key as usize % self.repeats.len()];
         let again = at != 0 && known == key;
+        if let Some(protection) = self.protection.as_deref_mut().filter(|_| !again) {
+            protection.lost(index);
+        }
         // Without a stream for retransmissions there is nothing that may depend on the moment.
         if self.has_rtx() && !self.audio && !again {
             let (age, sent) = (now.since(packet.arrival), self.state.sender_packets);
