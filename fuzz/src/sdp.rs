@@ -91,7 +91,7 @@ fn source(kind: CodecKind) -> SourceTrack {
 fn senders() -> Senders {
     let mut ssrc = 0;
     [(); ion_sdp::limits::MAX_TRACKS].map(|()| {
-        ssrc += 2;
+        ssrc += 3;
         Sender {
             msid: Msid {
                 stream: "room".to_owned(),
@@ -99,6 +99,7 @@ fn senders() -> Senders {
             },
             ssrc,
             rtx_ssrc: ssrc + 1,
+            fec_ssrc: ssrc + 2,
         }
     })
 }
