@@ -114,6 +114,7 @@ export async function limitedNetwork(t, limitsBps) {
  * @property {number} other
  * @property {number} overflow
  * @property {number} refused
+ * @property {number} cut
  * @property {number} longest bytes of the longest frame
  * @property {Record<string, {packets: number, lost: number}>} streams by SSRC
  */
@@ -150,6 +151,8 @@ export async function impairedNetwork(t, { lossAb = 0, lossBa = 0, delayAb = 0, 
   return {
     a: { netns: names.a, address: ADDRESS.a },
     b: { netns: names.b, address: ADDRESS.b },
+    /** Cuts the wire, or mends it. @param {boolean} whole */
+    wire: (whole) => child.process.kill(whole ? 'SIGUSR2' : 'SIGUSR1'),
     /** Ends the bridge. @returns {Promise<{ab: Way, ba: Way}>} what it did */
     stop: async () => {
       await child.end();

@@ -24,23 +24,28 @@ async function pack(sdkDir) {
   return join(into, 'package');
 }
 
+/** What the app answers to a path: its page, or a file of the SDK. @param {import('./scenario.mjs').Context} t */
+async function answers(t) {
+  unpacked ??= pack(join(t.testsDir, '..', 'web-sdk'));
+  const files = join(await unpacked, 'dist');
+  return async (/** @type {string} */ url) => {
+    const { pathname } = new URL(url, 'http://localhost');
+    if (pathname === '/') return { status: 200, type: 'text/html', body: PAGE };
+    const file = join(files, normalize(pathname.replace(/^\/sdk\//, '/')));
+    const body = await readFile(file).catch(() => null);
+    return { status: body === null ? 404 : 200, type: TYPES[extname(file)] ?? 'application/octet-stream', body: body ?? '' };
+  };
+}
+
 /**
  * Starts the app. @param {import('./scenario.mjs').Context} t @returns {Promise<string>} its address: a secure origin, other
  * than the server's
  */
 export async function sdkApp(t) {
-  unpacked ??= pack(join(t.testsDir, '..', 'web-sdk'));
-  const files = join(await unpacked, 'dist');
+  const answer = await answers(t);
   const server = createServer(async (request, response) => {
-    const path = new URL(request.url ?? '/', 'http://localhost').pathname;
-    if (path === '/') {
-      response.writeHead(200, { 'content-type': 'text/html' }).end(PAGE);
-      return;
-    }
-    const file = join(files, normalize(path.replace(/^\/sdk\//, '/')));
-    const content = await readFile(file).catch(() => null);
-    if (content === null) response.writeHead(404).end();
-    else response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(content);
+    const { status, type, body } = await answer(request.url ?? '/');
+    response.writeHead(status, { 'content-type': type }).end(body);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -50,6 +55,20 @@ export async function sdkApp(t) {
   });
   const address = server.address();
   return `http://localhost:${typeof address === 'object' ? address?.port : 0}/`;
+}
+
+/**
+ * The same for a page whose network does not reach the app: its requests are answered by the browser's remote control.
+ * @param {import('./scenario.mjs').Context} t @param {import('playwright-core').Page} page @returns {Promise<string>}
+ */
+export async function routedApp(t, page) {
+  const answer = await answers(t);
+  const app = 'http://localhost:7777/';
+  await page.route(`${app}**`, async (route) => {
+    const { status, type, body } = await answer(route.request().url());
+    await route.fulfill({ status, contentType: type, body });
+  });
+  return app;
 }
 
 /** Opens the app and waits for the SDK. @param {import('./browsers.mjs').Page} page @param {string} app */

@@ -1,7 +1,8 @@
 """A bridge between two interfaces that loses and delays packets: a network emulator where the kernel has no netem.
 
 Runs in the middle namespace. Only UDP over IPv4 or IPv6 is lost, so that HTTP and ARP stay quick; everything is delayed. The seed
-makes the series of losses of each direction the same in every run. On SIGTERM it writes its counters as one JSON object and ends.
+makes the series of losses of each direction the same in every run. SIGUSR1 cuts the wire, so that nothing passes, SIGUSR2 mends it. On
+SIGTERM it writes its counters as one JSON object and ends.
 """
 
 import argparse
@@ -67,7 +68,8 @@ class Direction:
         self.random = random.Random(seed)
         self.queue = []
         self.order = 0
-        self.counts = {"udp": 0, "lost": 0, "other": 0, "overflow": 0, "refused": 0, "longest": 0}
+        self.counts = {"udp": 0, "lost": 0, "other": 0, "overflow": 0, "refused": 0, "cut": 0, "longest": 0}
+        self.is_cut = False
         self.streams = {}
 
     def receive(self, now):
@@ -77,6 +79,9 @@ class Direction:
             except BlockingIOError:
                 return
             if address[2] == PACKET_OUTGOING:
+                continue
+            if self.is_cut:
+                self.counts["cut"] += 1
                 continue
             self.counts["longest"] = max(self.counts["longest"], len(frame))
             if is_udp(frame):
@@ -139,6 +144,12 @@ def main():
         nonlocal running
         running = False
 
+    def cut(number, _):
+        for way in ways.values():
+            way.is_cut = number == signal.SIGUSR1
+
+    signal.signal(signal.SIGUSR1, cut)
+    signal.signal(signal.SIGUSR2, cut)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     poll = select.poll()

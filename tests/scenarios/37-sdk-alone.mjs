@@ -97,6 +97,8 @@ async function alone(t, page, app) {
   t.check(sections.before === sections.after, `sections grew from ${sections.before} to ${sections.after}`);
   await flows(page, 'in sections that are used again', await frames(page));
 
+  await republish(t, page);
+
   const told = await page.evaluate(async () => {
     const page = /** @type {any} */ (globalThis);
     const stats = await page.room.getStats();
@@ -108,6 +110,42 @@ async function alone(t, page, app) {
   t.check(told.told.at(-1) === 'status closed' && told.requests.includes('leave'), `the end: ${told.told.at(-1)}, ${told.requests}`);
   const kinds = ['received video', 'sent video', 'sent audio'];
   t.check(kinds.every((kind) => told.stats.some((/** @type {string} */ one) => one.startsWith(kind) && /PB_\d+$/.test(one))), `statistics of: ${told.stats}`);
+}
+
+/** Sections that sent are used again too, and a codec that somebody lacks gives way. @param {import('../lib/scenario.mjs').Context} t @param {Page} page */
+async function republish(t, page) {
+  const sections = await page.evaluate(async () => {
+    const { room } = /** @type {any} */ (globalThis);
+    const counts = [];
+    for (let round = 0; round < 3; round += 1) {
+      const other = await room.local.publishCamera({ width: 320, height: 180 });
+      counts.push(room.peer.pc.getTransceivers().length);
+      await other.unpublish();
+    }
+    return counts;
+  });
+  t.check(new Set(sections).size === 1, `sections of one publication after another: ${sections}`);
+
+  const codecs = await page.evaluate(async () => {
+    const { room, far } = /** @type {any} */ (globalThis);
+    const other = await room.local.publishCamera({ width: 320, height: 180 }, { video: { codec: 'vp9' } });
+    const sends = async (/** @type {string} */ codec) => {
+      for (let look = 0; look < 100; look += 1) {
+        const report = (await other.getStats()) ?? new Map();
+        for (const one of report.values()) if (one.type === 'outbound-rtp' && report.get(one.codecId)?.mimeType === `video/${codec}` && one.framesSent > 5) return true;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      return false;
+    };
+    const before = { vp9: await sends('VP9'), id: other.id };
+    const payload = btoa(JSON.stringify({ publication: other.id, can: ['vp8', 'h264'] }));
+    far.tell({ type: 'dataReceived', from: 'PA_2', topic: 'ion.codec', payload });
+    const vp8 = await sends('VP8');
+    const after = { vp8, isNew: other.id !== before.id, known: far.published[other.cid]?.id === other.id };
+    await other.unpublish();
+    return { vp9: before.vp9, ...after };
+  });
+  t.check(Object.values(codecs).every(Boolean), `a backup codec: ${JSON.stringify(codecs)}`);
 }
 
 /** The three steps of recovery. @param {import('../lib/scenario.mjs').Context} t @param {Page} page */

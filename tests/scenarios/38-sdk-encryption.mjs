@@ -15,7 +15,7 @@ async function connectInPage({ codec, old }) {
   /** @type {string[]} */
   page.complaints = [];
   page.theirs.on('error', (/** @type {any} */ error) => page.complaints.push(error.message));
-  const configuration = { encodedInsertableStreams: page.ours.encodedStreams };
+  const configuration = /** @type {RTCConfiguration} */ ({ encodedInsertableStreams: page.ours.encodedStreams });
   const [from, to] = [new RTCPeerConnection(configuration), new RTCPeerConnection(configuration)];
   Object.assign(page, { from, to });
   from.addEventListener('icecandidate', ({ candidate }) => to.addIceCandidate(candidate ?? undefined));

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { boundsOf, needed, settleMs } from '../src/room/bounds.js';
 import { decodeData, encodeData, fromBase64, toBase64 } from '../src/room/data.js';
+import { fallbackFor, parseCannotDecode } from '../src/room/fallback.js';
 import { type RoomInput, type Told, find, findPublication, reduce } from '../src/room/reduce.js';
 import { NO_ROOM, type RoomSnapshot } from '../src/room/snapshot.js';
 import type { ParticipantInfo, PublicationInfo, Snapshot } from '../src/wire/signal.js';
@@ -150,22 +151,21 @@ describe('the state of a room', () => {
 });
 
 describe('what to ask for', () => {
-  it('is the largest visible element, in steps', () => {
+  it('is the largest visible element', () => {
     expect(needed([])).toBeUndefined();
     const small = { width: 160, height: 90, visible: true };
-    const large = { width: 641, height: 361, visible: true };
-    expect(needed([small, large])).toEqual({ width: 656, height: 368, visible: true });
-    expect(needed([small, { ...large, visible: false }])).toEqual({ width: 160, height: 96, visible: true });
+    const large = { width: 640.3, height: 360.2, visible: true };
+    expect(needed([small, large])).toEqual({ width: 640, height: 360, visible: true });
+    expect(needed([small, { ...large, visible: false }])).toEqual(small);
     expect(needed([{ ...large, visible: false }])).toMatchObject({ visible: false });
     expect(needed([{ ...large, width: 0 }])).toMatchObject({ visible: false });
   });
 
-  it('changes at once when more is needed, later when less is', () => {
+  it('changes soon when more is needed, later when less is', () => {
     const small = { width: 160, height: 96, visible: true };
     const large = { width: 640, height: 368, visible: true };
     expect(settleMs(undefined, small)).toBe(0);
-    expect(settleMs(small, large)).toBe(0);
-    expect(settleMs(large, small)).toBeGreaterThan(0);
+    expect(settleMs(large, small)).toBeGreaterThan(settleMs(small, large));
     expect(settleMs(small, { ...small, visible: false })).toBeGreaterThan(0);
     expect(settleMs({ ...small, visible: false }, small)).toBe(0);
   });
@@ -195,5 +195,24 @@ describe('data messages', () => {
       expect(decodeData(new Uint8Array(bytes).buffer)).toBeUndefined();
     }
     expect(fromBase64('*')).toHaveLength(0);
+  });
+});
+
+describe('a codec that somebody lacks', () => {
+  it('gives way to the backup, and to nothing else', () => {
+    expect(fallbackFor('av1', 'vp8', ['vp8', 'vp9'])).toBe('vp8');
+    expect(fallbackFor('av1', 'h264', ['vp8', 'vp9'])).toBeUndefined();
+    expect(fallbackFor('av1', false, ['vp8'])).toBeUndefined();
+    // It can be decoded, so that something else is wrong.
+    expect(fallbackFor('av1', 'vp8', ['vp8', 'av1'])).toBeUndefined();
+    expect(fallbackFor('vp8', 'vp8', [])).toBeUndefined();
+  });
+
+  it('is told in a message that bears nonsense', () => {
+    const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+    expect(parseCannotDecode(bytes('{"publication":"PB_1","can":["vp8"]}'))).toEqual({ publication: 'PB_1', can: ['vp8'] });
+    for (const text of ['', 'null', '[]', '{"publication":1,"can":[]}', '{"publication":"PB_1"}']) {
+      expect(parseCannotDecode(bytes(text))).toBeUndefined();
+    }
   });
 });

@@ -11,6 +11,8 @@ export type VideoCodec = 'vp8' | 'vp9' | 'av1' | 'h264' | 'h265';
 export interface VideoOptions {
   /** Preferred codec; another is used where the browser lacks it. Default `vp8`, which every browser sends in layers. */
   readonly codec?: VideoCodec | undefined;
+  /** What to send instead, to all, once somebody is in the room who cannot decode `codec`. Default `vp8`; false for never. */
+  readonly backupCodec?: VideoCodec | false | undefined;
   /** Separate streams of different sizes, for codecs without spatial layers. Default true. */
   readonly simulcast?: boolean | undefined;
   /** Spatial and temporal layers inside one stream, for example `L3T3_KEY`. Default: by codec. */
@@ -122,6 +124,12 @@ export function videoCodecOf(mimeType: string): VideoCodec | undefined {
 export function sendableCodecs(): VideoCodec[] {
   const all = (RTCRtpSender.getCapabilities('video')?.codecs ?? []).map((one) => videoCodecOf(one.mimeType));
   return (['vp8', 'h264', 'vp9', 'av1', 'h265'] as const).filter((codec) => all.includes(codec));
+}
+
+/** The codecs that this browser can receive. */
+export function receivableCodecs(): VideoCodec[] {
+  const all = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
+  return [...new Set(all.flatMap((one) => videoCodecOf(one.mimeType) ?? []))];
 }
 
 /** Puts `codec` first in what a transceiver offers; `only` leaves no other but what goes with it (RTX, RED, FEC). */

@@ -24,19 +24,18 @@ export interface Shown {
   readonly visible: boolean;
 }
 
-/** Growing is told at once; shrinking and hiding only when it lasts, as layouts jump about. */
+/** Growing is told soon, once an animation is over; shrinking and hiding only when it lasts, as layouts jump about. */
+const GROW_DELAY_MS = 100;
 const SHRINK_DELAY_MS = 500;
 const HIDE_DELAY_MS = 1000;
-/** Sizes are told in steps of this many pixels, so that an animation does not cause a message for each frame. */
-const SIZE_STEP = 16;
 
 /** The least that fills all elements; undefined where there are none, and so nothing to follow. */
 export function needed(elements: readonly Shown[]): Shown | undefined {
   if (elements.length === 0) return undefined;
   const seen = elements.filter((one) => one.visible && one.width > 0 && one.height > 0);
-  const most = (pick: (one: Shown) => number): number => Math.max(0, ...seen.map(pick));
-  const stepped = (pixels: number): number => Math.ceil(pixels / SIZE_STEP) * SIZE_STEP;
-  return { width: stepped(most((one) => one.width)), height: stepped(most((one) => one.height)), visible: seen.length > 0 };
+  // Not rounded up: a layer that fills the element to the pixel is enough.
+  const most = (pick: (one: Shown) => number): number => Math.round(Math.max(0, ...seen.map(pick)));
+  return { width: most((one) => one.width), height: most((one) => one.height), visible: seen.length > 0 };
 }
 
 /** How long to wait before a change is told. */
@@ -44,7 +43,7 @@ export function settleMs(before: Shown | undefined, now: Shown | undefined): num
   if (before === undefined || now === undefined) return 0;
   if (before.visible && !now.visible) return HIDE_DELAY_MS;
   if (now.visible && !before.visible) return 0;
-  return now.width < before.width || now.height < before.height ? SHRINK_DELAY_MS : 0;
+  return now.width < before.width || now.height < before.height ? SHRINK_DELAY_MS : GROW_DELAY_MS;
 }
 
 /** What to tell the server. */

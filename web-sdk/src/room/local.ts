@@ -1,9 +1,10 @@
 import { type CallOptions, abortable, throwIfAborted } from '../async.js';
 import { IonError, ionError } from '../errors.js';
 import { type CameraConstraints, type ScreenConstraints, captureCamera, captureMicrophone, captureScreen } from '../media/capture.js';
+import type { VideoCodec } from '../media/codecs.js';
 import type { PeerTransport } from '../peer/transport.js';
 import type { SignalClient } from '../signal/client.js';
-import type { Problem, PublicationInfo, UpdateSelf } from '../wire/signal.js';
+import type { Problem, PublicationId, PublicationInfo, UpdateSelf } from '../wire/signal.js';
 import { encodeData, toBase64 } from './data.js';
 import { LocalPublication, type PublicationHost, type PublishOptions } from './publication.js';
 import type { ParticipantSnapshot } from './snapshot.js';
@@ -155,6 +156,23 @@ export class LocalParticipant {
   /** Changes what others see of us; needs `canUpdateOwnMetadata`. An attribute with an empty value is removed. */
   async update(change: UpdateSelf, options: CallOptions = {}): Promise<void> {
     await this.#host.client().request('updateSelf', change, options);
+  }
+
+  /** Somebody can decode no other codecs than these: sends what all can, in place of what was sent. @internal */
+  async fallBack(id: PublicationId, can: readonly VideoCodec[]): Promise<void> {
+    const publication = this.publications.find((one) => one.id === id);
+    const codec = publication?.fallback(can);
+    if (publication === undefined || codec === undefined) return;
+    const { peer } = this.#host;
+    peer?.unsend(publication.cid);
+    this.#publications.delete(publication.cid);
+    publication.recode(crypto.randomUUID(), codec);
+    this.#publications.set(publication.cid, publication);
+    await this.#host.client().request('unpublish', { publication: id });
+    if (publication.ended) return;
+    peer?.send(publication.toSend(this.#host.encrypted));
+    await peer?.negotiate();
+    await publication.begin();
   }
 
   /** The server has taken a track. @internal */

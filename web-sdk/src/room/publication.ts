@@ -1,10 +1,11 @@
 import { type CallOptions, Serial } from '../async.js';
 import { Emitter } from '../emitter.js';
 import { IonError, ionError } from '../errors.js';
-import type { AudioOptions, SendEncoding, VideoOptions } from '../media/codecs.js';
+import type { AudioOptions, SendEncoding, VideoCodec, VideoOptions } from '../media/codecs.js';
 import type { SendTrack } from '../peer/transport.js';
 import type { PublicationId, PublicationInfo, Source, UpdatePublication } from '../wire/signal.js';
 import { sendTrackOf } from './encode.js';
+import { fallbackFor } from './fallback.js';
 
 /**
  * How to publish a track.
@@ -54,14 +55,13 @@ export interface PublicationHost {
  * A track that we publish. Stays the same object, whatever becomes of connections.
  */
 export class LocalPublication extends Emitter<LocalPublicationEvents> {
-  /** Our own id of it. */
-  readonly cid: string;
   readonly source: Source;
   readonly kind: 'audio' | 'video';
   readonly #host: PublicationHost;
-  readonly #options: PublishOptions;
+  #options: PublishOptions;
   readonly #serial = new Serial();
   #track: MediaStreamTrack;
+  #cid: string;
   #id: PublicationId | undefined;
   #paused = false;
   #ended = false;
@@ -80,13 +80,18 @@ export class LocalPublication extends Emitter<LocalPublicationEvents> {
     this.#host = host;
     this.#options = options;
     this.#track = track;
-    this.cid = cid;
+    this.#cid = cid;
     this.source = options.source ?? 'other';
     this.kind = track.kind === 'audio' ? 'audio' : 'video';
     track.addEventListener('ended', this.#onEnded);
   }
 
-  /** The server's id of it; undefined until published. Another one after a full reconnection. */
+  /** Our own id of it. Another one after a change of codec. */
+  get cid(): string {
+    return this.#cid;
+  }
+
+  /** The server's id of it; undefined until published. Another one after a full reconnection, or a change of codec. */
   get id(): PublicationId | undefined {
     return this.#id;
   }
@@ -164,6 +169,20 @@ export class LocalPublication extends Emitter<LocalPublicationEvents> {
   /** The browser's statistics of what is sent. */
   async getStats(): Promise<RTCStatsReport | undefined> {
     return this.#host.sender(this.cid)?.getStats();
+  }
+
+  /** The codec to send for viewers who can receive these only; undefined to stay. @internal */
+  fallback(can: readonly VideoCodec[]): VideoCodec | undefined {
+    const { codec = 'vp8', backupCodec = 'vp8' } = this.#options.video ?? {};
+    return this.kind === 'video' ? fallbackFor(codec, backupCodec, can) : undefined;
+  }
+
+  /** Becomes another publication of the same track, in another codec. @internal */
+  recode(cid: string, codec: VideoCodec): void {
+    this.#cid = cid;
+    this.#id = undefined;
+    this.#watched = undefined;
+    this.#options = { ...this.#options, video: { ...this.#options.video, codec, scalabilityMode: undefined } };
   }
 
   /** What to tell browser and server of it, for an offer. @internal */

@@ -1,6 +1,7 @@
 import { type CallOptions, abortable, throwIfAborted } from '../async.js';
 import { Emitter } from '../emitter.js';
 import { IonError, ionError } from '../errors.js';
+import { receivableCodecs } from '../media/codecs.js';
 import { type NegotiationHooks, PeerTransport } from '../peer/transport.js';
 import type { Wanted } from '../peer/sections.js';
 import { SignalClient, type TokenSource } from '../signal/client.js';
@@ -10,6 +11,7 @@ import type { Event, Joined, PublicationId, SubscriptionChange } from '../wire/s
 import { decodeData, fromBase64 } from './data.js';
 import type { FrameEncryption } from '../e2ee/encryption.js';
 import type { RoomEvents } from './events.js';
+import { type CannotDecode, FALLBACK_TOPIC, parseCannotDecode } from './fallback.js';
 import { LocalParticipant } from './local.js';
 import type { LocalPublication } from './publication.js';
 import { Recovery, type RecoveryInput } from './recovery.js';
@@ -216,6 +218,11 @@ export class Room extends Emitter<RoomEvents> {
   }
 
   #onData(payload: Uint8Array, topic: string, from: string | undefined): void {
+    if (topic === FALLBACK_TOPIC) {
+      const message = parseCannotDecode(payload);
+      if (message !== undefined) this.#quietly(this.local.fallBack(message.publication, message.can));
+      return;
+    }
     const sender = from === undefined ? undefined : find(this.getSnapshot(), from);
     this.emit('data', { payload, topic, from: sender });
   }
@@ -274,7 +281,11 @@ export class Room extends Emitter<RoomEvents> {
     });
     peer.on('declined', (id, problem) => {
       const found = findPublication(this.getSnapshot(), id);
-      if (found !== undefined) this.emit('subscriptionFailed', found[0], new IonError(problem.reason, problem.detail));
+      if (found === undefined) return;
+      this.emit('subscriptionFailed', found[0], new IonError(problem.reason, problem.detail));
+      // If it is for want of the codec, the publisher may have another.
+      const message = JSON.stringify({ publication: id, can: receivableCodecs() } satisfies CannotDecode);
+      if (found[0].kind === 'video') this.#quietly(this.local.sendData(message, { topic: FALLBACK_TOPIC, to: [found[1].identity] }));
     });
     peer.on('data', (bytes) => {
       const message = decodeData(bytes);
