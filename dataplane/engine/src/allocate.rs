@@ -213,6 +213,16 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_sent_besides_counts_in_each_step() {
+        let mut steps = Steps::new();
+        steps.push(Target::TOP, 300);
+        steps.push(Target::TOP, 900);
+        steps.grow((4, 3));
+        let bps: Vec<_> = steps.as_slice().iter().map(|step| step.bps).collect();
+        assert_eq!(bps, [400, 1_200]);
+    }
     use proptest::prelude::*;
 
     /// Steps that are encodings; 0 is not live.

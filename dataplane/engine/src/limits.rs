@@ -145,7 +145,7 @@ pub const FEC_LEAST_LOSS: u64 = 5;
 pub const FEC_LEAST_RTT_US: u64 = 80_000;
 /// One repair packet protects so many packets that this is lost of them on average, in 1/256: mostly none or one ...
 pub const FEC_LOSS_PER_SPAN: u64 = 90;
-/// ... and no fewer or more than these: no more is added than a third and one packet for each picture.
+/// ... and no fewer or more than these. Pictures end groups of half the size: no more is added than one packet to two.
 pub const FEC_SPAN: (u64, u64) = (3, 10);
 /// Where packets are lost in a row, neighbours are dealt out to so many repair packets ...
 pub const FEC_GROUPS: usize = 2;

@@ -190,9 +190,9 @@ impl Protection {
         group.add(index, (header, &fields), payload, map);
         group.due = group.count() >= self.span;
         if fields.marker {
-            // A picture is not kept waiting for the next, unless it leaves one packet over.
+            // A picture is not kept waiting for the next, unless it leaves less than half of a group over.
             for group in &mut self.groups {
-                group.due |= group.count() > 1;
+                group.due |= group.count() > 1 && 2 * group.count() >= self.span;
             }
         }
     }
@@ -357,6 +357,17 @@ mod tests {
             [100, 101],
             "what is too far off begins anew"
         );
+    }
+
+    #[test]
+    fn small_pictures_share_a_repair_packet() {
+        let mut protection = Protection::new(1);
+        protection.follow(Micros(1), FEC_LEAST_LOSS, FAR);
+        assert_eq!(made(&mut protection, 0..2), [[0; 0]; 0]);
+        assert_eq!(made(&mut protection, 2..4), [[0; 0]; 0]);
+        assert_eq!(made(&mut protection, 4..6), [[0, 1, 2, 3, 4, 5]]);
+        let ten: Vec<u16> = (6..16).collect();
+        assert_eq!(made(&mut protection, 6..18), [ten]);
     }
 
     /// All that is made of packets with these indices, the last of which ends a picture.

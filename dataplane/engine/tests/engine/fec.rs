@@ -237,6 +237,24 @@ fn repair_packets_that_contradict_are_refused() {
     }
 }
 
+#[test]
+fn repair_goes_on_after_a_restart() {
+    let (mut world, publisher, track, _) = world();
+    world.send(publisher, &media(100, 5));
+    // Its sequence numbers wrap: who comes after has to know how often.
+    for index in 65_530..65_540 {
+        world.send(publisher, &repair(index, 0, &[media(100, 5)]));
+    }
+    world.start_workers(2);
+    world.send(publisher, &media(101, 5));
+    world.send(publisher, &repair(65_540, 0, &[media(101, 5)]));
+    world.send(publisher, &media(103, 5));
+    let group = [102, 103].map(|index| media(index, 5));
+    world.send(publisher, &repair(65_541, 0, &group));
+    assert_eq!(world.drops(0, DropReason::AuthFailed), 0);
+    assert_eq!(world.encoding_counters(track).fec_recovered.load(), 1);
+}
+
 /// What Chromium offers besides (RED and ULPFEC around video) is never agreed on: who sends it all the same, sends nothing.
 #[test]
 fn redundancy_that_was_not_agreed_on_is_dropped() {
