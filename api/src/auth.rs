@@ -6,10 +6,13 @@
 
 use axum::http::{HeaderMap, StatusCode, header};
 
+use std::sync::Arc;
+
+use crate::accounts::Accounts;
 use crate::backend::{Participant, Sources};
 use crate::names::{self, Identity, RoomName};
 use crate::problem::Problem;
-use crate::token::{self, Claims, Expiry, Keys, TokenError};
+use crate::token::{self, Claims, Expiry, TokenError};
 
 const CHALLENGE: &str = "Bearer realm=\"ion\"";
 const INVALID_TOKEN: &str = "Bearer realm=\"ion\", error=\"invalid_token\"";
@@ -17,17 +20,28 @@ const INVALID_REQUEST: &str = "Bearer realm=\"ion\", error=\"invalid_request\"";
 const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"ion\", error=\"insufficient_scope\"";
 
 /// Decides on requests by their `Authorization` header.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Auth {
-    /// API keys that tokens may be signed with.
-    pub keys: Keys,
+    /// Keys that tokens may be signed with, and what was revoked.
+    pub accounts: Arc<Accounts>,
     /// Whether guests may come in.
     pub dev: bool,
 }
 
-enum Caller {
+/// Who asks.
+pub(crate) enum Caller {
     Guest(Option<String>),
     Token(Box<Claims>),
+}
+
+impl Caller {
+    /// The key that its token was signed with.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Guest(_) => None,
+            Self::Token(claims) => Some(&claims.iss),
+        }
+    }
 }
 
 impl Auth {
@@ -102,7 +116,7 @@ impl Auth {
     pub fn lister(&self, headers: &HeaderMap) -> Result<(), Problem> {
         match self.caller(headers, Expiry::Enforce)? {
             Caller::Guest(_) => Ok(()),
-            Caller::Token(claims) if claims.video.room_list => Ok(()),
+            Caller::Token(claims) if lists(&claims) => Ok(()),
             Caller::Token(_) => Err(lacking("`roomList`")),
         }
     }
@@ -114,19 +128,66 @@ impl Auth {
     pub fn inspector(&self, headers: &HeaderMap, room: &RoomName) -> Result<(), Problem> {
         match self.caller(headers, Expiry::Enforce)? {
             Caller::Guest(_) => Ok(()),
-            Caller::Token(claims) if claims.video.room_list || governs(&claims, room) => Ok(()),
+            Caller::Token(claims) if lists(&claims) || governs(&claims, room) => Ok(()),
             Caller::Token(_) => Err(lacking("`roomAdmin` for this room, or `roomList`")),
         }
     }
 
-    fn caller(&self, headers: &HeaderMap, expiry: Expiry) -> Result<Caller, Problem> {
+    /// May the caller create rooms?
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub fn creator(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        match self.caller(headers, Expiry::Enforce)? {
+            Caller::Guest(_) => Ok(()),
+            Caller::Token(claims) if claims.video.room_create || claims.video.server_admin => {
+                Ok(())
+            }
+            Caller::Token(_) => Err(lacking("`roomCreate`")),
+        }
+    }
+
+    /// May the caller govern `room`?
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub fn governor(&self, headers: &HeaderMap, room: &RoomName) -> Result<(), Problem> {
+        match self.caller(headers, Expiry::Enforce)? {
+            Caller::Guest(_) => Ok(()),
+            Caller::Token(claims) if governs(&claims, room) => Ok(()),
+            Caller::Token(_) => Err(lacking("`roomAdmin` for this room")),
+        }
+    }
+
+    /// May the caller do what only the holder of a key may?
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub(crate) fn key_holder(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let caller = self.caller(headers, Expiry::Enforce)?;
+        match &caller {
+            Caller::Token(claims) if !claims.video.server_admin => {
+                Err(lacking("`serverAdmin`, which only the holder of a key has"))
+            }
+            _ => Ok(caller),
+        }
+    }
+
+    /// Who is asking?
+    ///
+    /// # Errors
+    /// 401; 429 when the key's rate is used up.
+    pub(crate) fn caller(&self, headers: &HeaderMap, expiry: Expiry) -> Result<Caller, Problem> {
         let bearer = bearer(headers)?;
         match bearer {
-            Some(token) if !self.dev || token::looks_like_jwt(token) => self
-                .keys
-                .verify(token, expiry)
-                .map(|claims| Caller::Token(Box::new(claims)))
-                .map_err(refused),
+            Some(token) if !self.dev || token::looks_like_jwt(token) => {
+                let claims = self.accounts.verify(token, expiry).map_err(refused)?;
+                self.accounts.admit(&claims.iss).map_err(|seconds| {
+                    let text = "the tokens of this key ask too often";
+                    Problem::key_limit(text, seconds)
+                })?;
+                Ok(Caller::Token(Box::new(claims)))
+            }
             None if !self.dev => Err(missing()),
             guest => Ok(Caller::Guest(guest.map(str::to_owned))),
         }
@@ -134,7 +195,7 @@ impl Auth {
 }
 
 /// The bearer token of a request; `None` without one, with an empty one, or with another scheme.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Ok(None);
@@ -178,9 +239,16 @@ fn invalid(detail: &str, challenge: &'static str) -> Problem {
 
 fn refused(error: TokenError) -> Problem {
     let mut problem = invalid(&error.to_string(), INVALID_TOKEN);
-    if error == TokenError::Expired {
-        problem.kind = "token-expired";
-        problem.title = "The token has expired";
+    match error {
+        TokenError::Expired => {
+            problem.kind = "token-expired";
+            problem.title = "The token has expired";
+        }
+        TokenError::Revoked => {
+            problem.kind = "token-revoked";
+            problem.title = "The token was revoked";
+        }
+        _ => {}
     }
     problem
 }
@@ -192,7 +260,12 @@ fn lacking(grant: &str) -> Problem {
 }
 
 fn governs(claims: &Claims, room: &RoomName) -> bool {
-    claims.video.room_admin && claims.video.room == room.as_str()
+    let video = &claims.video;
+    video.server_admin || (video.room_admin && video.room == room.as_str())
+}
+
+fn lists(claims: &Claims) -> bool {
+    claims.video.room_list || claims.video.server_admin
 }
 
 fn joins(claims: &Claims, room: &RoomName) -> Result<(), Problem> {

@@ -1,20 +1,27 @@
 //! What all endpoints share: reading a body, running the backend, writing an answer.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, options};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
+use crate::accounts::{Accounts, Versioned};
 use crate::auth::Auth;
 use crate::backend::{Created, IceServer};
 use crate::counters::Counters;
+use crate::documents::Expected;
+use crate::if_match::IfMatch;
 use crate::limits;
 use crate::names::{Identity, NameError, RoomName};
 use crate::problem::Problem;
@@ -58,6 +65,138 @@ impl<B> App<B> {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_panicked)) => Err(Problem::internal()),
             Err(_elapsed) => Err(Problem::overloaded("the server did not answer in time", 2)),
+        }
+    }
+}
+
+impl<B: Send + Sync + 'static> App<B> {
+    /// Asks the accounts, off the threads that serve.
+    pub(crate) async fn accounts<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&Accounts) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let accounts = Arc::clone(&self.auth.accounts);
+        let call = tokio::task::spawn_blocking(move || call(&accounts));
+        let call = async { call.await.unwrap_or_else(|_| Err(Problem::internal())) };
+        self.run(call).await?
+    }
+}
+
+/// An answer whose body is JSON and as of now.
+pub(crate) fn fresh(body: impl Serialize) -> Response {
+    let headers = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (headers, Json(body)).into_response()
+}
+
+/// The same, of something that has versions.
+pub(crate) fn versioned<T: Serialize>(found: Versioned<T>) -> Result<Response, Problem> {
+    let mut response = fresh(found.value);
+    let etag = entity_tag(&found.version.to_string())?;
+    response.headers_mut().insert(header::ETAG, etag);
+    Ok(response)
+}
+
+/// 204.
+pub(crate) fn gone() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// What was created, as it is answered: 201.
+#[derive(Debug, Clone, Serialize, serde::Deserialize)]
+pub(crate) struct Made {
+    body: String,
+    location: Option<String>,
+    version: Option<u64>,
+}
+
+impl Made {
+    /// Something without a path of its own.
+    pub(crate) fn new(body: &impl Serialize) -> Result<Self, Problem> {
+        Ok(Self {
+            body: serde_json::to_string(body).map_err(|_| Problem::internal())?,
+            location: None,
+            version: None,
+        })
+    }
+
+    /// A resource with versions.
+    pub(crate) fn at<T: Serialize>(location: String, made: Versioned<T>) -> Result<Self, Problem> {
+        Ok(Self {
+            version: Some(made.version),
+            ..Self::new(&made.value)?.located(location)
+        })
+    }
+
+    /// The same, at this path.
+    pub(crate) fn located(self, location: String) -> Self {
+        Self {
+            location: Some(location),
+            ..self
+        }
+    }
+
+    /// The answer.
+    pub(crate) fn answer(self) -> Result<Response, Problem> {
+        let mut response = (StatusCode::CREATED, self.body).into_response();
+        let headers = response.headers_mut();
+        let fixed = HeaderValue::from_static;
+        headers.insert(header::CONTENT_TYPE, fixed("application/json"));
+        headers.insert(header::CACHE_CONTROL, fixed("no-store"));
+        if let Some(location) = self.location {
+            let location = HeaderValue::try_from(location).map_err(|_| Problem::internal())?;
+            headers.insert(header::LOCATION, location);
+        }
+        if let Some(version) = self.version {
+            headers.insert(header::ETAG, entity_tag(&version.to_string())?);
+        }
+        Ok(response)
+    }
+}
+
+/// Reads a JSON body.
+///
+/// # Errors
+/// 415 when it is not called so, 400 when it is none, 422 when it is not what is needed here.
+pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+    let media_type = media_type(headers);
+    let suffixed = media_type.starts_with("application/") && media_type.ends_with("+json");
+    if media_type != "application/json" && !suffixed {
+        let text = "the body must be JSON and be called application/json";
+        return Err(Problem::unsupported_media_type(text));
+    }
+    // Else a list would pass for an object's fields in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::invalid("the body must be an object"));
+    }
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Problem::invalid(error.to_string()),
+        _ => Problem::bad_request(format!("the body is no JSON: {error}")),
+    })
+}
+
+/// Reads a form.
+///
+/// # Errors
+/// 422 when it is not what is needed here.
+pub(crate) fn form<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_urlencoded::from_bytes(body).map_err(|error| Problem::invalid(error.to_string()))
+}
+
+/// The version that a request means by `If-Match`: any without the header or with `*`.
+///
+/// # Errors
+/// 400 when it cannot be read, 412 when it names no version that there could be.
+pub(crate) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
+    match IfMatch::from_headers(headers)? {
+        None | Some(IfMatch::Any) => Ok(Expected::Any),
+        Some(IfMatch::Tags(tags)) => {
+            let version = match tags.as_slice() {
+                [tag] => tag.parse().ok(),
+                _ => None,
+            };
+            let text = "If-Match names no version of this resource";
+            let version = version.ok_or_else(|| Problem::version_mismatch(text))?;
+            Ok(Expected::Version(version))
         }
     }
 }
@@ -184,12 +323,15 @@ fn ice_link(server: &IceServer) -> String {
 /// Answers OPTIONS for a resource: the methods it takes and the types it takes them with. CORS
 /// headers are added for all answers elsewhere.
 pub(crate) fn preflight<S: Clone + Send + Sync + 'static>(
-    allow: &'static str,
+    allow: impl Into<Cow<'static, str>>,
     accept: Option<(HeaderName, &'static str)>,
 ) -> MethodRouter<S> {
+    let allow = HeaderValue::try_from(allow.into().as_ref()).ok();
     options(move || {
         let mut headers = HeaderMap::new();
-        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = allow.clone() {
+            headers.insert(header::ALLOW, allow);
+        }
         if let Some((name, types)) = &accept {
             headers.insert(name, HeaderValue::from_static(types));
         }

@@ -15,6 +15,8 @@
 
 #![forbid(unsafe_code)]
 
+/// API keys, users, revoked tokens.
+pub mod accounts;
 /// Who is asking, and whether they may.
 pub mod auth;
 /// What the control plane does for the HTTP surface.
@@ -22,8 +24,11 @@ pub mod backend;
 mod cors;
 /// Counters of answers by endpoint and status code, for `/metrics`.
 pub mod counters;
+/// What the API keeps: versioned JSON documents.
+pub mod documents;
 mod exchange;
 mod health;
+mod idempotency;
 /// `If-Match` of RFC 9110, as WHIP clients really send it.
 pub mod if_match;
 mod intake;
@@ -33,13 +38,17 @@ pub mod limits;
 pub mod model;
 /// Room names, identities and session ids: parsed, bounded strings.
 pub mod names;
+mod openapi;
 /// Errors as RFC 9457 problems.
 pub mod problem;
 /// Requests per client address.
 pub mod ratelimit;
-mod rooms;
 /// The whole router, and what it needs to know.
 pub mod router;
+/// The management API.
+mod routes;
+/// Secrets at rest.
+pub mod seal;
 /// Serves a router over TCP with time-outs, a connection limit and a clean stop.
 pub mod server;
 mod session;

@@ -66,6 +66,47 @@ pub const RATE_BUCKETS: u32 = 65_536;
 /// How long a stop waits for answers under way.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
+/// API keys made over HTTP.
+pub const KEYS: usize = 1_024;
+
+/// Users.
+pub const USERS: usize = 100_000;
+
+/// Revocations, of which all are held in memory.
+pub const REVOCATIONS: usize = 100_000;
+
+/// Bytes of a label or reason.
+pub const LABEL_BYTES: usize = 256;
+
+/// Bytes of metadata, and of all attributes together.
+pub const METADATA_BYTES: usize = 4_096;
+
+/// Attributes of one user or participant.
+pub const ATTRIBUTES: usize = 32;
+
+/// Sources in `canPublishSources`.
+pub const SOURCES: usize = 16;
+/// Bytes of one source.
+pub const SOURCE_BYTES: usize = 32;
+
+/// Longest life of a token that the API issues, and longest time that it is refreshed for, seconds.
+pub const TOKEN_TTL_S: u64 = 366 * 24 * 3600;
+
+/// Longest time for which the secret before the last one is still accepted, seconds.
+pub const GRACE_S: u64 = 30 * 24 * 3600;
+
+/// Entries of one page of a list.
+pub const PAGE: usize = 1_000;
+
+/// Bytes of an `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 128;
+
+/// Answers kept for requests with an `Idempotency-Key`.
+pub const ANSWERS: usize = 10_000;
+
+/// How long they are kept, seconds.
+pub const ANSWER_S: u64 = 24 * 3600;
+
 // A head must hold a token, and everything else beside it.
 const _: () = assert!(HEAD_BYTES >= TOKEN_BYTES + 4096);
 // hyper refuses a read buffer below 8 KiB.

@@ -7,9 +7,13 @@
 pub mod stats;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Keys, users, tokens.
+pub mod access;
 
 /// `GET /v1/rooms`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RoomList {
     /// All rooms that have a participant.
@@ -18,7 +22,7 @@ pub struct RoomList {
 
 /// `GET /v1/rooms/{room}`, and one entry of the list. Hidden participants and their tracks are
 /// not counted.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RoomInfo {
     /// The room's name.
@@ -38,7 +42,7 @@ pub struct RoomInfo {
 }
 
 /// `GET /v1/rooms/{room}/participants`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParticipantList {
     /// Publishers and viewers that are not hidden.
@@ -48,7 +52,7 @@ pub struct ParticipantList {
 }
 
 /// A session that is no more.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EndedInfo {
     /// The `sub` of its token.
@@ -68,7 +72,7 @@ pub struct EndedInfo {
 }
 
 /// What a session is for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Role {
     /// Sends media: WHIP.
@@ -79,7 +83,7 @@ pub enum Role {
 }
 
 /// How far a session has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SessionState {
     /// Negotiated over HTTP; no connectivity check has come.
@@ -94,7 +98,7 @@ pub enum SessionState {
 }
 
 /// One participant. With several sessions of one identity there are several entries.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParticipantInfo {
     /// The `sub` of its token.
@@ -124,7 +128,7 @@ pub struct ParticipantInfo {
 }
 
 /// `GET /v1/rooms/{room}/participants/{identity}/tracks`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrackList {
     /// Tracks that the participant publishes, or is subscribed to.
@@ -132,7 +136,7 @@ pub struct TrackList {
 }
 
 /// Audio or video.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum MediaKind {
     /// Sound.
@@ -143,7 +147,7 @@ pub enum MediaKind {
 }
 
 /// One track, as published by or as sent to the participant.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TrackInfo {
     /// Stable while the track lives.
@@ -175,7 +179,7 @@ pub struct TrackInfo {
 }
 
 /// One RTP stream of a track.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EncodingInfo {
     /// RTP stream id of a simulcast layer (RFC 8852); empty without simulcast.
@@ -204,7 +208,7 @@ pub struct EncodingInfo {
 }
 
 /// `GET /v1/status`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Status {
     /// Version of the control plane.
@@ -232,7 +236,7 @@ pub struct Status {
 }
 
 /// The XDP program in front of the interface.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct XdpStatus {
     /// `none`, `native` (in the driver) or `generic` (behind it).
@@ -244,7 +248,7 @@ pub struct XdpStatus {
 }
 
 /// A packet that the XDP program dropped.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DroppedPacket {
     /// Why: a key of `frames`.
@@ -260,7 +264,7 @@ pub struct DroppedPacket {
 }
 
 /// The forwarding process.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DataplaneStatus {
     /// Process id; 0 when it is not attached.
@@ -272,7 +276,7 @@ pub struct DataplaneStatus {
 }
 
 /// One pinned forwarding thread.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkerStatus {
     /// Index of the worker.
@@ -294,7 +298,7 @@ pub struct WorkerStatus {
 }
 
 /// How full one shared table is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TableUsage {
     /// `transport`, `encoding`, `track` or `subscription`.

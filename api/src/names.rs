@@ -122,9 +122,7 @@ impl SessionId {
     /// # Errors
     /// When the operating system gives no random bytes.
     pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(hex(&bytes)))
+        random_hex::<16>().map(Self)
     }
 
     /// Parses an id: 1 to 64 of `A-Za-z0-9_-`. `None` for anything else, which no session has.
@@ -152,6 +150,16 @@ impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId({}…)", &self.0[..self.0.len().min(6)])
     }
+}
+
+/// So many random bytes, in hexadecimal.
+///
+/// # Errors
+/// When the operating system gives no random bytes.
+pub(crate) fn random_hex<const N: usize>() -> Result<String, getrandom::Error> {
+    let mut bytes = [0u8; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex(&bytes))
 }
 
 /// Lower-case hexadecimal.

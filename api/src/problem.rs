@@ -43,6 +43,20 @@ struct Body<'a> {
 
 macro_rules! problems {
     ($($(#[$doc:meta])* $name:ident = $status:ident, $kind:literal, $title:literal;)*) => {
+        /// All kinds: the last parts of the `type` URIs.
+        pub(crate) const KINDS: &[&str] = &[
+            $($kind,)*
+            "not-live",
+            "too-many-requests",
+            "key-limit",
+            "overloaded",
+            "internal",
+            "token-missing",
+            "token-invalid",
+            "token-expired",
+            "token-revoked",
+        ];
+
         impl Problem {
             $(
                 $(#[$doc])*
@@ -75,12 +89,18 @@ problems! {
     conflict = CONFLICT, "conflict", "The state of the resource does not allow this";
     /// 412: `If-Match` names another ICE session than the current one.
     precondition_failed = PRECONDITION_FAILED, "etag-mismatch", "The ICE session is another one by now";
+    /// 412: `If-Match` names another version than the current one.
+    version_mismatch = PRECONDITION_FAILED, "version-mismatch", "The resource is another one by now";
     /// 413: the body is larger than [`limits::BODY_BYTES`].
     too_large = PAYLOAD_TOO_LARGE, "too-large", "The request body is too large";
     /// 415: the content type is none that this resource takes.
     unsupported_media_type = UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not supported";
     /// 422: well-formed SDP that cannot be served: no shared codec, too many tracks.
     unprocessable = UNPROCESSABLE_ENTITY, "unprocessable-sdp", "The SDP cannot be served";
+    /// 409: there are as many as there may be.
+    limit_reached = CONFLICT, "limit-reached", "There are as many as there may be";
+    /// 422: JSON that can be read and asks for what cannot be.
+    invalid = UNPROCESSABLE_ENTITY, "invalid", "A value in the request is not allowed";
     /// 428: a PATCH without `If-Match`.
     precondition_required = PRECONDITION_REQUIRED, "etag-required", "If-Match is required";
 }
@@ -130,6 +150,17 @@ impl Problem {
             "too-many-requests",
             "Too many requests from this address",
             "slow down, and try again after the time in Retry-After",
+        )
+        .retry_after(retry_after_s)
+    }
+
+    /// 429: the tokens of this key ask too often, or hold all that they may.
+    pub fn key_limit(detail: impl Into<String>, retry_after_s: u32) -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "key-limit",
+            "The API key's limit is reached",
+            detail,
         )
         .retry_after(retry_after_s)
     }

@@ -17,7 +17,7 @@ use crate::counters::Counters;
 use crate::exchange::App;
 use crate::problem::Problem;
 use crate::ratelimit::{Quota, RateLimiter};
-use crate::{cors, health, intake, limits, rooms, web, whep, whip};
+use crate::{cors, health, intake, limits, openapi, routes, web, whep, whip};
 
 /// Settings of the HTTP surface.
 #[derive(Debug, Clone)]
@@ -32,10 +32,11 @@ pub struct Config {
     pub requests_in_flight: usize,
 }
 
-impl Default for Config {
-    fn default() -> Self {
+impl Config {
+    /// The defaults, with these accounts.
+    pub fn new(auth: Auth) -> Self {
         Self {
-            auth: Auth::default(),
+            auth,
             quota: Quota::default(),
             body_timeout: limits::BODY_TIMEOUT,
             requests_in_flight: limits::REQUESTS_IN_FLIGHT,
@@ -64,11 +65,14 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         counters: Arc::clone(&counters),
         in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
     });
-    Router::new()
+    let (described, description) = openapi::empty::<B>()
         .merge(whip::routes())
         .merge(whep::routes())
-        .merge(rooms::routes())
+        .merge(routes::routes())
         .merge(health::routes())
+        .split_for_parts();
+    described
+        .merge(openapi::routes(description))
         .merge(web::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

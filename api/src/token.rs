@@ -11,8 +11,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::limits;
+use crate::{limits, names};
 
 /// Clocks of issuer and server may differ by this much, in seconds.
 const LEEWAY_S: u64 = 10;
@@ -31,15 +32,37 @@ pub struct Claims {
     /// Not valid before, in seconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nbf: Option<u64>,
+    /// When it was issued, in seconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iat: Option<u64>,
+    /// Id of the token, by which it can be revoked.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub jti: String,
     /// Display name.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
+    /// Text that goes with the participant.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub metadata: String,
+    /// Named texts that go with the participant.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+    /// Until when the holder may have it refreshed, in seconds since the Unix epoch.
+    #[serde(rename = "refreshUntil", skip_serializing_if = "Option::is_none")]
+    pub refresh_until: Option<u64>,
     /// The grants.
     pub video: Grants,
 }
 
+impl Claims {
+    /// When it was issued, as well as it says so; 0 where it does not.
+    pub fn issued_at_s(&self) -> u64 {
+        self.iat.or(self.nbf).unwrap_or(0)
+    }
+}
+
 /// What a token allows. The `can…` grants are allowed when absent; all others are not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Grants {
     /// May join `room`.
@@ -75,6 +98,10 @@ pub struct Grants {
     /// Is not shown to others.
     #[serde(skip_serializing_if = "is_false")]
     pub hidden: bool,
+    /// May do what only the holder of a key may: manage keys, users, tokens and webhooks, and
+    /// govern every room. Ion's own.
+    #[serde(skip_serializing_if = "is_false")]
+    pub server_admin: bool,
 }
 
 #[expect(
@@ -109,6 +136,9 @@ pub enum TokenError {
     /// `exp` is missing or no number.
     #[error("the token has no usable `exp`")]
     NoExpiry,
+    /// It was revoked, or its holder was kicked or may not come in any more.
+    #[error("the token was revoked")]
+    Revoked,
 }
 
 /// Whether `exp` is enforced.
@@ -171,40 +201,52 @@ impl Keys {
     /// # Errors
     /// See [`TokenError`]; the signature is checked before the times are.
     pub fn verify(&self, token: &str, expiry: Expiry) -> Result<Claims, TokenError> {
-        if token.len() > limits::TOKEN_BYTES || !looks_like_jwt(token) {
-            return Err(TokenError::Malformed);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Algorithm)?;
-        if header.alg != Algorithm::HS256 {
-            return Err(TokenError::Algorithm);
-        }
-        // Only to find the secret to verify by; nothing of it is believed.
-        let unverified: Issuer = jsonwebtoken::dangerous::insecure_decode_claims(token)
-            .map_err(|_| TokenError::Malformed)?;
-        let secret = self
-            .secrets
-            .get(&unverified.iss)
-            .ok_or(TokenError::ForeignKey)?;
-
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = LEEWAY_S;
-        validation.validate_nbf = true;
-        validation.validate_aud = false;
-        validation.validate_exp = expiry == Expiry::Enforce;
-        validation.set_required_spec_claims(&["exp"]);
-        let key = DecodingKey::from_secret(secret.0.as_bytes());
-        jsonwebtoken::decode::<Claims>(token, &key, &validation)
-            .map(|data| data.claims)
-            .map_err(|error| match error.kind() {
-                ErrorKind::InvalidSignature => TokenError::Signature,
-                ErrorKind::ExpiredSignature => TokenError::Expired,
-                ErrorKind::ImmatureSignature => TokenError::NotYetValid,
-                ErrorKind::MissingRequiredClaim(_) => TokenError::NoExpiry,
-                ErrorKind::InvalidClaimFormat(claim) if claim == "exp" => TokenError::NoExpiry,
-                ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
-                _ => TokenError::Malformed,
-            })
+        let issuer = issuer(token)?;
+        let secret = self.secret(&issuer).ok_or(TokenError::ForeignKey)?;
+        verify_with(token, secret, expiry)
     }
+
+    /// The secret of a key.
+    pub(crate) fn secret(&self, key: &str) -> Option<&str> {
+        self.secrets.get(key).map(|secret| secret.0.as_str())
+    }
+}
+
+/// The key that a token says it was signed with. Only to find the secret to verify it by; nothing
+/// of it is believed.
+pub(crate) fn issuer(token: &str) -> Result<String, TokenError> {
+    if token.len() > limits::TOKEN_BYTES || !looks_like_jwt(token) {
+        return Err(TokenError::Malformed);
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Algorithm)?;
+    if header.alg != Algorithm::HS256 {
+        return Err(TokenError::Algorithm);
+    }
+    jsonwebtoken::dangerous::insecure_decode_claims(token)
+        .map(|unverified: Issuer| unverified.iss)
+        .map_err(|_| TokenError::Malformed)
+}
+
+/// The claims of a token that was signed with `secret`.
+pub(crate) fn verify_with(token: &str, secret: &str, expiry: Expiry) -> Result<Claims, TokenError> {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.leeway = LEEWAY_S;
+    validation.validate_nbf = true;
+    validation.validate_aud = false;
+    validation.validate_exp = expiry == Expiry::Enforce;
+    validation.set_required_spec_claims(&["exp"]);
+    let key = DecodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::decode::<Claims>(token, &key, &validation)
+        .map(|data| data.claims)
+        .map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => TokenError::Signature,
+            ErrorKind::ExpiredSignature => TokenError::Expired,
+            ErrorKind::ImmatureSignature => TokenError::NotYetValid,
+            ErrorKind::MissingRequiredClaim(_) => TokenError::NoExpiry,
+            ErrorKind::InvalidClaimFormat(claim) if claim == "exp" => TokenError::NoExpiry,
+            ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
+            _ => TokenError::Malformed,
+        })
 }
 
 impl<K: Into<String>, S: Into<String>> FromIterator<(K, S)> for Keys {
@@ -242,8 +284,8 @@ pub fn looks_like_jwt(bearer: &str) -> bool {
 #[error("the token cannot be signed")]
 pub struct MintError;
 
-/// Signs a token with `key` and `secret`, valid for `ttl` from now. `iss`, `nbf` and `exp` of
-/// `claims` are overwritten.
+/// Signs a token with `key` and `secret`, valid for `ttl` from now. `iss`, `iat`, `nbf` and `exp`
+/// of `claims` are overwritten; without a `jti` it gets one.
 ///
 /// # Errors
 /// When the system clock stands before 1970 or the claims cannot be signed.
@@ -258,7 +300,11 @@ pub fn mint(
         .map_err(|_| MintError)?
         .as_secs();
     claims.iss = key.to_owned();
+    claims.iat = Some(now);
     claims.nbf = Some(now);
+    if claims.jti.is_empty() {
+        claims.jti = names::random_hex::<16>().map_err(|_| MintError)?;
+    }
     claims.exp = now.saturating_add(ttl.as_secs());
     sign(secret, &claims)
 }

@@ -16,7 +16,7 @@ struct Asset {
     text: &'static str,
 }
 
-const ASSETS: [Asset; 4] = [
+const ASSETS: [Asset; 7] = [
     Asset {
         path: "/",
         content_type: "text/html; charset=utf-8",
@@ -31,6 +31,21 @@ const ASSETS: [Asset; 4] = [
         path: "/session.js",
         content_type: "text/javascript; charset=utf-8",
         text: include_str!("../assets/session.js"),
+    },
+    Asset {
+        path: "/docs",
+        content_type: "text/html; charset=utf-8",
+        text: include_str!("../assets/docs.html"),
+    },
+    Asset {
+        path: "/docs.js",
+        content_type: "text/javascript; charset=utf-8",
+        text: include_str!("../assets/docs.js"),
+    },
+    Asset {
+        path: "/docs.css",
+        content_type: "text/css; charset=utf-8",
+        text: include_str!("../assets/docs.css"),
     },
     Asset {
         path: "/style.css",

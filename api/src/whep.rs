@@ -3,51 +3,80 @@
 //! `/whep/{room}/{participant}/{session}`, so that they cannot be mistaken for participants; the
 //! participant of a session that named none is `-`.
 
+#![expect(
+    clippy::extra_unused_type_parameters,
+    reason = "`resource!` takes handlers that are generic over the backend"
+)]
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, patch};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::backend::{Backend, Play, PlayRequest};
 use crate::exchange::{self, ACCEPT_PATCH, ACCEPT_POST, App, SDP, State, decoded};
 use crate::model::Role;
 use crate::names::Identity;
 use crate::problem::Problem;
+use crate::routes::params::{IceMatchHeader, PublisherPath, RoomPath, SessionPath};
+use crate::routes::{Described, resource};
 use crate::session;
 
 /// Stands in paths for "whoever publishes first".
 const ANYBODY: &str = "-";
 
-pub(crate) fn routes<B: Backend>() -> Router<Arc<App<B>>> {
-    let options = || exchange::preflight("GET, HEAD, POST, OPTIONS", Some((ACCEPT_POST, SDP)));
-    Router::new()
-        .route(
-            "/whep/{room}",
-            get(session::empty).post(play_room::<B>).merge(options()),
-        )
-        .route(
-            "/whep/{room}/{participant}",
-            get(session::empty)
-                .post(play_participant::<B>)
-                .merge(options()),
-        )
-        .route(
-            "/whep/{room}/{participant}/{session}",
-            get(session::empty)
-                .merge(patch(change::<B>).delete(end::<B>))
-                .merge(exchange::preflight(
-                    "GET, HEAD, PATCH, DELETE, OPTIONS",
-                    Some((ACCEPT_PATCH, session::VIEWER_PATCH_TYPES)),
-                )),
-        )
+pub(crate) fn routes<B: Backend>() -> Described<B> {
+    let accept = (ACCEPT_PATCH, session::VIEWER_PATCH_TYPES);
+    OpenApiRouter::new()
+        .routes(resource!(reserved, play_room; (ACCEPT_POST, SDP)))
+        .routes(resource!(reserved_participant, play_participant; (ACCEPT_POST, SDP)))
+        .routes(resource!(reserved_session, change, end; accept))
 }
 
+/// Reserved
+#[utoipa::path(get, path = "/whep/{room}", operation_id = "whepReserved", tag = "whep",
+    params(RoomPath), responses((status = 204, description = "Nothing")))]
+async fn reserved<B: Backend>() -> StatusCode {
+    session::empty().await
+}
+
+/// Reserved
+#[utoipa::path(get, path = "/whep/{room}/{participant}", operation_id = "whepReservedParticipant",
+    tag = "whep", params(RoomPath, PublisherPath),
+    responses((status = 204, description = "Nothing")))]
+async fn reserved_participant<B: Backend>() -> StatusCode {
+    session::empty().await
+}
+
+/// Reserved
+#[utoipa::path(get, path = "/whep/{room}/{participant}/{session}",
+    operation_id = "whepReservedSession", tag = "whep",
+    params(RoomPath, PublisherPath, SessionPath),
+    responses((status = 204, description = "Nothing")))]
+async fn reserved_session<B: Backend>() -> StatusCode {
+    session::empty().await
+}
+
+/// Play a room's first publisher
+#[utoipa::path(post, path = "/whep/{room}", operation_id = "play", tag = "whep",
+    params(RoomPath),
+    request_body(content = String, content_type = "application/sdp", description = "The offer"),
+    responses(
+        (status = 201, body = String, content_type = "application/sdp", description = "The answer",
+            headers(
+                ("Location" = String, description = "The session, to be changed and ended"),
+                ("ETag" = String, description = "Of the ICE session"),
+            )),
+        (status = 406, body = String, content_type = "application/sdp",
+            description = "An offer of the server's own, to be answered by PATCH"),
+        (status = 409, description = "Nobody publishes here yet: try again after Retry-After"),
+        (status = 422, description = "The offer cannot be served"),
+    ))]
 async fn play_room<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<String>, PathRejection>,
@@ -57,6 +86,21 @@ async fn play_room<B: Backend>(
     play(app, &decoded(path)?, None, headers, body).await
 }
 
+/// Play a publisher
+#[utoipa::path(post, path = "/whep/{room}/{participant}", operation_id = "playParticipant",
+    tag = "whep", params(RoomPath, PublisherPath),
+    request_body(content = String, content_type = "application/sdp", description = "The offer"),
+    responses(
+        (status = 201, body = String, content_type = "application/sdp", description = "The answer",
+            headers(
+                ("Location" = String, description = "The session, to be changed and ended"),
+                ("ETag" = String, description = "Of the ICE session"),
+            )),
+        (status = 406, body = String, content_type = "application/sdp",
+            description = "An offer of the server's own, to be answered by PATCH"),
+        (status = 409, description = "Nobody publishes here yet: try again after Retry-After"),
+        (status = 422, description = "The offer cannot be served"),
+    ))]
 async fn play_participant<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -118,6 +162,23 @@ fn counter_offer_type(valid_until: Option<SystemTime>) -> String {
     }
 }
 
+/// Trickle candidates, restart ICE, or answer a counter-offer
+#[utoipa::path(patch, path = "/whep/{room}/{participant}/{session}", operation_id = "changeViewer",
+    tag = "whep", params(RoomPath, PublisherPath, SessionPath, IceMatchHeader),
+    request_body(content(
+        (String = "application/trickle-ice-sdpfrag"),
+        (String = "application/sdp"),
+    )),
+    responses(
+        (status = 200, body = String, content_type = "application/trickle-ice-sdpfrag",
+            description = "ICE was restarted"),
+        (status = 204, description = "Candidates, or the answer, were taken in"),
+        (status = 404, description = "There is no such session"),
+        (status = 409, description = "The state of the session does not allow this"),
+        (status = 412, description = "The ICE session is another one by now"),
+        (status = 422, description = "The SDP cannot be served"),
+        (status = 428, description = "There is no If-Match"),
+    ))]
 async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String, String)>, PathRejection>,
@@ -134,6 +195,13 @@ async fn change<B: Backend>(
     .await
 }
 
+/// Stop playing
+#[utoipa::path(delete, path = "/whep/{room}/{participant}/{session}", operation_id = "endViewer",
+    tag = "whep", params(RoomPath, PublisherPath, SessionPath),
+    responses(
+        (status = 200, description = "It has ended"),
+        (status = 404, description = "There is no such session"),
+    ))]
 async fn end<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String, String)>, PathRejection>,

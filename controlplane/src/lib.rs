@@ -12,6 +12,8 @@ pub mod backend;
 pub mod candidates;
 /// The one task that owns sessions, rooms and rows.
 pub mod core;
+/// What the API keeps, in SQLite.
+pub mod documents;
 /// `ion run`, `ion status`, `ion token`: the command line.
 pub mod launcher;
 /// Every limit of the core.

@@ -3,11 +3,15 @@
 use crate::backend::Handle;
 use crate::candidates::Loopback;
 use crate::core::{Config, Core, StartError};
+use crate::documents;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::settings::{LogFormat, Settings};
+use ion_api::accounts::Accounts;
 use ion_api::auth::Auth;
+use ion_api::documents::DocumentError;
 use ion_api::ratelimit::Quota;
+use ion_api::seal::{SealError, Sealer};
 use ion_api::server::ServerConfig;
 use std::io::{ErrorKind, IsTerminal};
 use std::net::SocketAddr;
@@ -32,6 +36,15 @@ pub enum ServeError {
     /// The core did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What the API keeps cannot be read.
+    #[error(transparent)]
+    Documents(#[from] documents::OpenError),
+    /// Secrets cannot be opened.
+    #[error("{file}: {0}", file = documents::KEY_FILE)]
+    Seal(#[from] SealError),
+    /// What the API keeps cannot be read.
+    #[error("the store {file}: {0}", file = documents::FILE)]
+    Accounts(#[from] DocumentError),
     /// The core cannot go on; a new process can.
     #[error("ending, to be started anew: {0}")]
     Core(StartError),
@@ -44,9 +57,9 @@ impl ServeError {
     /// True if starting again cannot help.
     pub fn is_configuration(&self) -> bool {
         match self {
-            Self::HttpInUse(_) | Self::Http(..) => true,
+            Self::HttpInUse(_) | Self::Http(..) | Self::Documents(_) | Self::Seal(_) => true,
             Self::Start(error) => error.is_configuration(),
-            Self::Core(_) | Self::Os(_) => false,
+            Self::Core(_) | Self::Os(_) | Self::Accounts(_) => false,
         }
     }
 }
@@ -76,6 +89,14 @@ pub fn init_log(settings: &Settings) {
     }
 }
 
+/// Keys, users and revocations, as they were left.
+fn accounts(settings: &Settings) -> Result<Accounts, ServeError> {
+    let documents = documents::Sqlite::open(&settings.state_dir)?;
+    let sealer = Sealer::open(&settings.state_dir.join(documents::KEY_FILE))?;
+    let keys = settings.keys.clone();
+    Ok(Accounts::open(Arc::new(documents), sealer, keys)?)
+}
+
 /// Runs until a signal asks for the end. Sessions stay as they are.
 ///
 /// # Errors
@@ -101,15 +122,14 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             _ => ServeError::Http(settings.http, error),
         })?;
     let api = ion_api::Config {
-        auth: Auth {
-            keys: settings.keys.clone(),
-            dev: settings.dev,
-        },
         quota: Quota {
             burst: settings.rate_burst,
             per_second: settings.rate_per_second,
         },
-        ..ion_api::Config::default()
+        ..ion_api::Config::new(Auth {
+            accounts: Arc::new(accounts(settings)?),
+            dev: settings.dev,
+        })
     };
     let server = ServerConfig {
         connections: settings.max_connections,

@@ -6,16 +6,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use super::*;
-use crate::token::{Grants, sign};
+use crate::token::{Grants, Keys, sign};
 
 const KEY: &str = "key";
 const SECRET: &str = "a secret of thirty-two characters";
 
 fn auth(dev: bool) -> Auth {
-    Auth {
-        keys: Keys::from_iter([(KEY, SECRET), ("other", "other secret")]),
-        dev,
-    }
+    let keys = Keys::from_iter([(KEY, SECRET), ("other", "other secret")]);
+    let accounts = Arc::new(Accounts::ephemeral(keys).unwrap());
+    Auth { accounts, dev }
 }
 
 fn now() -> u64 {
@@ -357,7 +356,10 @@ fn minted_tokens_verify_until_they_expire() {
         ..claims()
     };
     let token = token::mint(KEY, SECRET, claims, Duration::from_secs(60)).unwrap();
-    let verified = auth(false).keys.verify(&token, Expiry::Enforce).unwrap();
+    let verified = auth(false)
+        .accounts
+        .verify(&token, Expiry::Enforce)
+        .unwrap();
     assert_eq!((verified.iss.as_str(), verified.sub.as_str()), (KEY, "bob"));
     assert!(verified.exp <= now() + 60);
 }

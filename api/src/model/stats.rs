@@ -5,9 +5,10 @@
 
 use super::{MediaKind, Role};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// All sessions of one identity in a room.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ParticipantStats {
     /// A publisher and a viewer of one identity are two sessions.
@@ -15,7 +16,7 @@ pub struct ParticipantStats {
 }
 
 /// One session: a transport, what comes in over it and what goes out.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SessionStats {
     /// Publisher or viewer.
@@ -31,7 +32,7 @@ pub struct SessionStats {
 }
 
 /// One ICE/DTLS association.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TransportStats {
     /// Datagrams received and authenticated.
@@ -61,7 +62,7 @@ pub struct TransportStats {
 }
 
 /// One RTP stream of a publisher.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct InboundStats {
     /// Track that it is of.
@@ -124,7 +125,7 @@ pub struct InboundStats {
 }
 
 /// One RTP stream to a viewer.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OutboundStats {
     /// The subscription.
@@ -200,7 +201,7 @@ pub struct OutboundStats {
 }
 
 /// One layer of a track.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Layer {
     /// RTP stream id of the encoding; empty without simulcast.
@@ -214,7 +215,7 @@ pub struct Layer {
 }
 
 /// Why a viewer is not sent the best that there is of a track.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Limitation {
     /// It is.

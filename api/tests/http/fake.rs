@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use ion_api::accounts::Accounts;
 use ion_api::auth::Auth;
 use ion_api::backend::*;
 use ion_api::if_match::IfMatch;
@@ -209,10 +210,8 @@ pub(crate) struct Api {
 
 pub(crate) fn config(dev: bool) -> Config {
     let keys = Keys::from_iter([("key", SECRET)]);
-    Config {
-        auth: Auth { keys, dev },
-        ..Config::default()
-    }
+    let accounts = Arc::new(Accounts::ephemeral(keys).unwrap());
+    Config::new(Auth { accounts, dev })
 }
 
 impl Api {

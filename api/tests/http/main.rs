@@ -1,5 +1,6 @@
 //! The HTTP surface over a fake backend: every status code and header that clients rely on.
 
+mod access;
 mod edges;
 mod fake;
 mod server;

@@ -31,12 +31,15 @@ pub struct TokenArgs {
     /// Is not shown to others
     #[arg(long)]
     pub hidden: bool,
-    /// May see into the room over /v1
+    /// May see into the room and govern it over /v1
     #[arg(long)]
     pub admin: bool,
     /// May list all rooms and see the server's status over /v1
     #[arg(long)]
     pub list: bool,
+    /// May do what only the holder of a key may: keys, users, tokens, webhooks, every room
+    #[arg(long)]
+    pub server_admin: bool,
     /// How long the token admits: 90s, 15m, 12h, 7d
     #[arg(long, default_value = "1h")]
     pub ttl: String,
@@ -75,6 +78,7 @@ pub fn create(args: &TokenArgs, keys: &Keys) -> Result<String, String> {
             can_subscribe: Some(args.subscribe || both),
             room_admin: args.admin,
             room_list: args.list,
+            server_admin: args.server_admin,
             hidden: args.hidden,
             ..Grants::default()
         },

@@ -4,50 +4,36 @@ use std::sync::Arc;
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde::Serialize;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
 
+use super::params::{IdentityPath, RoomPath};
+use super::{Described, resource};
 use crate::backend::Backend;
-use crate::exchange::{self, App, State, decoded};
-use crate::model::{ParticipantList, RoomList, TrackList};
+use crate::exchange::{self, State, decoded, fresh};
+use crate::model::stats::ParticipantStats;
+use crate::model::{ParticipantList, RoomInfo, RoomList, Status, TrackList};
 use crate::names::{Identity, RoomName};
 use crate::problem::Problem;
 
-pub(crate) fn routes<B: Backend>() -> Router<Arc<App<B>>> {
-    let options = || exchange::preflight("GET, HEAD, OPTIONS", None);
-    Router::new()
-        .route("/v1/status", get(status::<B>).merge(options()))
-        .route("/v1/rooms", get(rooms::<B>).merge(options()))
-        .route("/v1/rooms/{room}", get(room::<B>).merge(options()))
-        .route(
-            "/v1/rooms/{room}/participants",
-            get(participants::<B>).merge(options()),
-        )
-        .route(
-            "/v1/rooms/{room}/participants/{identity}/tracks",
-            get(tracks::<B>).merge(options()),
-        )
-        .route(
-            "/v1/rooms/{room}/participants/{identity}/stats",
-            get(stats::<B>).merge(options()),
-        )
-}
-
-fn fresh(body: impl Serialize) -> Response {
-    (
-        [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))],
-        Json(body),
-    )
-        .into_response()
+pub(super) fn routes<B: Backend>() -> Described<B> {
+    OpenApiRouter::new()
+        .routes(resource!(status))
+        .routes(resource!(rooms))
+        .routes(resource!(room))
+        .routes(resource!(participants))
+        .routes(resource!(tracks))
+        .routes(resource!(stats))
 }
 
 fn no_such_room(room: &RoomName) -> Problem {
     Problem::not_found(format!("nobody is in a room called {room}"))
 }
 
+/// Show the state of the server
+#[utoipa::path(get, path = "/v1/status", operation_id = "readStatus", tag = "server",
+    responses((status = 200, body = Status, description = "Its state")))]
 async fn status<B: Backend>(
     axum::extract::State(app): State<B>,
     headers: HeaderMap,
@@ -57,6 +43,9 @@ async fn status<B: Backend>(
     Ok(fresh(app.run(async move { backend.status().await }).await?))
 }
 
+/// List rooms
+#[utoipa::path(get, path = "/v1/rooms", operation_id = "listRooms", tag = "rooms",
+    responses((status = 200, body = RoomList, description = "All rooms")))]
 async fn rooms<B: Backend>(
     axum::extract::State(app): State<B>,
     headers: HeaderMap,
@@ -67,6 +56,12 @@ async fn rooms<B: Backend>(
     Ok(fresh(RoomList { rooms }))
 }
 
+/// Show a room
+#[utoipa::path(get, path = "/v1/rooms/{room}", operation_id = "readRoom", tag = "rooms", params(RoomPath),
+    responses(
+        (status = 200, body = RoomInfo, description = "The room"),
+        (status = 404, description = "There is no such room"),
+    ))]
 async fn room<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<String>, PathRejection>,
@@ -79,6 +74,13 @@ async fn room<B: Backend>(
     found.map(fresh).ok_or_else(|| no_such_room(&room))
 }
 
+/// List the participants of a room
+#[utoipa::path(get, path = "/v1/rooms/{room}/participants", operation_id = "listParticipants",
+    tag = "rooms", params(RoomPath),
+    responses(
+        (status = 200, body = ParticipantList, description = "Who is there, and who was lately"),
+        (status = 404, description = "There is no such room"),
+    ))]
 async fn participants<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<String>, PathRejection>,
@@ -103,6 +105,13 @@ async fn participants<B: Backend>(
     }))
 }
 
+/// List the tracks of a participant
+#[utoipa::path(get, path = "/v1/rooms/{room}/participants/{identity}/tracks", operation_id = "listTracks",
+    tag = "rooms", params(RoomPath, IdentityPath),
+    responses(
+        (status = 200, body = TrackList, description = "What it publishes, or plays"),
+        (status = 404, description = "There is no such participant"),
+    ))]
 async fn tracks<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String)>, PathRejection>,
@@ -119,6 +128,15 @@ async fn tracks<B: Backend>(
     Ok(fresh(TrackList { tracks }))
 }
 
+/// Show what was counted of a participant's media
+///
+/// Under the names of W3C webrtc-stats.
+#[utoipa::path(get, path = "/v1/rooms/{room}/participants/{identity}/stats",
+    operation_id = "readStats", tag = "rooms", params(RoomPath, IdentityPath),
+    responses(
+        (status = 200, body = ParticipantStats, description = "Its statistics"),
+        (status = 404, description = "There is no such participant"),
+    ))]
 async fn stats<B: Backend>(
     axum::extract::State(app): State<B>,
     path: Result<Path<(String, String)>, PathRejection>,
