@@ -21,10 +21,12 @@ use crate::auth::Auth;
 use crate::backend::{Created, IceServer};
 use crate::counters::Counters;
 use crate::documents::Expected;
+use crate::events::EventLog;
 use crate::if_match::IfMatch;
 use crate::limits;
 use crate::names::{Identity, NameError, RoomName};
 use crate::problem::Problem;
+use crate::webhooks::Webhooks;
 
 /// Content type of offers and answers.
 pub(crate) const SDP: &str = "application/sdp";
@@ -41,6 +43,10 @@ pub(crate) struct App<B> {
     pub(crate) auth: Auth,
     pub(crate) counters: Arc<Counters>,
     pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) events: Arc<dyn EventLog>,
+    pub(crate) webhooks: Arc<Webhooks>,
+    /// Places of clients that follow events.
+    pub(crate) followers: Arc<Semaphore>,
 }
 
 pub(crate) type State<B> = axum::extract::State<Arc<App<B>>>;

@@ -26,6 +26,8 @@ mod cors;
 pub mod counters;
 /// What the API keeps: versioned JSON documents.
 pub mod documents;
+/// What happens in rooms.
+pub mod events;
 mod exchange;
 mod health;
 mod idempotency;
@@ -57,6 +59,8 @@ pub mod signal;
 /// Access tokens: JWT, HS256, LiveKit's claim names.
 pub mod token;
 mod web;
+/// Where events are sent to.
+pub mod webhooks;
 mod whep;
 mod whip;
 

@@ -95,6 +95,24 @@ pub const TOKEN_TTL_S: u64 = 366 * 24 * 3600;
 /// Longest time for which the secret before the last one is still accepted, seconds.
 pub const GRACE_S: u64 = 30 * 24 * 3600;
 
+/// Webhooks.
+pub const WEBHOOKS: usize = 64;
+
+/// Bytes of a webhook's URL.
+pub const WEBHOOK_URL_BYTES: usize = 2_048;
+
+/// Kinds of events that a webhook names.
+pub const WEBHOOK_EVENTS: usize = 32;
+
+/// Rooms that a webhook names.
+pub const WEBHOOK_ROOMS: usize = 64;
+
+/// Clients that follow events; one more gets a 503.
+pub const FOLLOWERS: usize = 256;
+
+/// Events read from the history at once.
+pub const EVENTS_AT_ONCE: usize = 256;
+
 /// Entries of one page of a list.
 pub const PAGE: usize = 1_000;
 

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 
 /// Keys, users, tokens.
 pub mod access;
+/// Events and webhooks.
+pub mod events;
 
 /// `GET /v1/rooms`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]

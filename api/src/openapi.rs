@@ -37,6 +37,7 @@ use crate::routes::Described;
         (name = "keys", description = "API keys; for holders of a key (grant `serverAdmin`)"),
         (name = "users", description = "Users; for holders of a key"),
         (name = "tokens", description = "Tokens and their revocation; for holders of a key"),
+        (name = "events", description = "What happens: as a stream, and by webhooks"),
         (name = "server", description = "The server itself"),
     ),
 )]

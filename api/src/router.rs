@@ -14,16 +14,23 @@ use tokio::sync::Semaphore;
 use crate::auth::Auth;
 use crate::backend::Backend;
 use crate::counters::Counters;
+use crate::documents::DocumentError;
+use crate::events::{EventLog, NoEvents};
 use crate::exchange::App;
 use crate::problem::Problem;
 use crate::ratelimit::{Quota, RateLimiter};
+use crate::webhooks::Webhooks;
 use crate::{cors, health, intake, limits, openapi, routes, web, whep, whip};
 
 /// Settings of the HTTP surface.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// Keys, and whether guests may come in.
     pub auth: Auth,
+    /// What happens.
+    pub events: Arc<dyn EventLog>,
+    /// Where it is sent to.
+    pub webhooks: Arc<Webhooks>,
     /// POST, PATCH and DELETE requests per client address.
     pub quota: Quota,
     /// Time in which a request body must have arrived.
@@ -33,14 +40,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults, with these accounts.
-    pub fn new(auth: Auth) -> Self {
-        Self {
+    /// The defaults, with these accounts, and without any events.
+    ///
+    /// # Errors
+    /// When the documents behind the accounts cannot be read.
+    pub fn new(auth: Auth) -> Result<Self, DocumentError> {
+        Ok(Self {
+            events: Arc::new(NoEvents::default()),
+            webhooks: Arc::new(Webhooks::open(Arc::clone(&auth.accounts))?),
             auth,
             quota: Quota::default(),
             body_timeout: limits::BODY_TIMEOUT,
             requests_in_flight: limits::REQUESTS_IN_FLIGHT,
-        }
+        })
     }
 }
 
@@ -63,6 +75,9 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         backend,
         auth: config.auth,
         counters: Arc::clone(&counters),
+        events: config.events,
+        webhooks: config.webhooks,
+        followers: Arc::new(Semaphore::new(limits::FOLLOWERS)),
         in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
     });
     let (described, description) = openapi::empty::<B>()

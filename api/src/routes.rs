@@ -13,11 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::backend::Backend;
 use crate::exchange::{self, App};
 
+mod events;
 mod keys;
 pub(crate) mod params;
 mod rooms;
 mod tokens;
 mod users;
+mod webhooks;
 
 /// A router with its description.
 pub(crate) type Described<B> = OpenApiRouter<Arc<App<B>>>;
@@ -83,4 +85,6 @@ pub(crate) fn routes<B: Backend>() -> Described<B> {
         .merge(keys::routes())
         .merge(users::routes())
         .merge(tokens::routes())
+        .merge(events::routes())
+        .merge(webhooks::routes())
 }

@@ -150,7 +150,7 @@ impl Documents for Sqlite {
                 params![kind.as_str(), after.unwrap_or_default(), limit],
                 document,
             )?
-            .collect()
+            .collect::<Result<Vec<_>, _>>()
         };
         read(&self.db()).map_err(failed)
     }

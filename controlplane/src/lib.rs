@@ -14,6 +14,8 @@ pub mod candidates;
 pub mod core;
 /// What the API keeps, in SQLite.
 pub mod documents;
+/// What happened in rooms, kept and sent on.
+pub mod events;
 /// `ion run`, `ion status`, `ion token`: the command line.
 pub mod launcher;
 /// Every limit of the core.

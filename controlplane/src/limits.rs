@@ -58,6 +58,24 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// How often consent, rates and the heartbeat are looked at.
 pub const SECOND: Duration = Duration::from_secs(1);
 
+/// Events kept for those who follow, beside those that wait for webhooks.
+pub const HISTORY: u64 = 10_000;
+
+/// Events that wait for one webhook; of more, the oldest are lost.
+pub const PENDING: u32 = 100_000;
+
+/// Events that one webhook did not take and that are kept; of more, the oldest are lost.
+pub const FAILED: u32 = 10_000;
+
+/// For how long an event is tried, milliseconds.
+pub const DELIVERY_MS: u64 = 24 * 3_600_000;
+
+/// How long one attempt may take.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Attempts at the same time, to all webhooks together.
+pub const DELIVERIES_AT_ONCE: usize = 16;
+
 /// The shortest time between two changes of a session's path; a later one waits.
 pub const PATH_INTERVAL: Duration = Duration::from_millis(100);
 

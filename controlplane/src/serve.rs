@@ -4,21 +4,25 @@ use crate::backend::Handle;
 use crate::candidates::Loopback;
 use crate::core::{Config, Core, StartError};
 use crate::documents;
+use crate::events::Log;
+use crate::events::deliver::deliver;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::settings::{LogFormat, Settings};
 use ion_api::accounts::Accounts;
 use ion_api::auth::Auth;
 use ion_api::documents::DocumentError;
+use ion_api::events::EventLog;
 use ion_api::ratelimit::Quota;
 use ion_api::seal::{SealError, Sealer};
 use ion_api::server::ServerConfig;
+use ion_api::webhooks::Webhooks;
 use std::io::{ErrorKind, IsTerminal};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing_subscriber::EnvFilter;
 
 /// Why the control plane does not run.
@@ -121,15 +125,23 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             ErrorKind::AddrInUse => ServeError::HttpInUse(settings.http),
             _ => ServeError::Http(settings.http, error),
         })?;
+    let accounts = Arc::new(accounts(settings)?);
+    let webhooks = Arc::new(Webhooks::open(Arc::clone(&accounts))?);
+    let log = Arc::new(Log::open(&settings.state_dir, Arc::clone(&webhooks))?);
+    let (stop_deliveries, deliveries_stop) = watch::channel(false);
+    let deliveries = deliver(Arc::clone(&log), Arc::clone(&webhooks), deliveries_stop);
+    let deliveries = tokio::spawn(deliveries);
     let api = ion_api::Config {
+        events: Arc::clone(&log) as Arc<dyn EventLog>,
+        webhooks,
         quota: Quota {
             burst: settings.rate_burst,
             per_second: settings.rate_per_second,
         },
         ..ion_api::Config::new(Auth {
-            accounts: Arc::new(accounts(settings)?),
+            accounts,
             dev: settings.dev,
-        })
+        })?
     };
     let server = ServerConfig {
         connections: settings.max_connections,
@@ -144,8 +156,12 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             _ = interrupt.recv() => {}
             result = &mut core => ended = Some(result),
         }
+        // Else those who follow would hold up the end.
+        log.close();
     };
     ion_api::server::serve(listener, router, server, stop).await;
+    let _ = stop_deliveries.send(true);
+    let _ = deliveries.await;
     let _ = stop_core.send(());
     let result = match ended {
         Some(result) => result,

@@ -73,6 +73,16 @@ pub(crate) struct IceMatchHeader {
     if_match: Option<String>,
 }
 
+/// `{id}` of a webhook.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes only")]
+pub(crate) struct WebhookPath {
+    /// Id of the webhook.
+    #[param(min_length = 1, max_length = 64)]
+    id: String,
+}
+
 /// `{key}`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

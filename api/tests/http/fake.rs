@@ -211,7 +211,7 @@ pub(crate) struct Api {
 pub(crate) fn config(dev: bool) -> Config {
     let keys = Keys::from_iter([("key", SECRET)]);
     let accounts = Arc::new(Accounts::ephemeral(keys).unwrap());
-    Config::new(Auth { accounts, dev })
+    Config::new(Auth { accounts, dev }).unwrap()
 }
 
 impl Api {
