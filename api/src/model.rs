@@ -3,9 +3,6 @@
 //! Field names are camelCase; units are last in the name. Times are seconds since the Unix epoch.
 //! Counters count since the session began; `bitrateBps` is a live figure over the last seconds.
 
-/// Counters of one participant's media.
-pub mod stats;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +10,8 @@ use utoipa::ToSchema;
 pub mod access;
 /// Events and webhooks.
 pub mod events;
+/// Counters of one participant's media.
+pub mod stats;
 
 /// `GET /v1/rooms`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
