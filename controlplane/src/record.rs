@@ -104,6 +104,9 @@ pub struct Feedback {
     pub remb: bool,
     /// Transport-wide congestion control.
     pub transport_cc: bool,
+    /// Congestion control feedback of RFC 8888.
+    #[serde(default)]
+    pub ccfb: bool,
 }
 
 impl From<FeedbackSet> for Feedback {
@@ -114,6 +117,7 @@ impl From<FeedbackSet> for Feedback {
             fir,
             remb,
             transport_cc,
+            ccfb,
         } = set;
         Self {
             nack,
@@ -121,6 +125,7 @@ impl From<FeedbackSet> for Feedback {
             fir,
             remb,
             transport_cc,
+            ccfb,
         }
     }
 }
@@ -133,6 +138,7 @@ impl From<Feedback> for FeedbackSet {
             fir,
             remb,
             transport_cc,
+            ccfb,
         } = set;
         Self {
             nack,
@@ -140,6 +146,7 @@ impl From<Feedback> for FeedbackSet {
             fir,
             remb,
             transport_cc,
+            ccfb,
         }
     }
 }

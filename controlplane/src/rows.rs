@@ -53,11 +53,15 @@ pub fn transport(record: &Record) -> TransportConfig {
         }
     }
     let mut flags = 0;
-    let sends_transport_cc = record.played().iter().any(|slot| {
-        slot.payloads
-            .iter()
-            .any(|payload| payload.feedback.transport_cc)
-    });
+    let played = record.played();
+    let mut feedback = played
+        .iter()
+        .flat_map(|slot| slot.payloads.iter().map(|payload| payload.feedback));
+    let is_ccfb = feedback.clone().any(|feedback| feedback.ccfb);
+    let sends_transport_cc = !is_ccfb && feedback.any(|feedback| feedback.transport_cc);
+    if is_ccfb {
+        flags |= TransportConfig::CCFB_OUT;
+    }
     if sends_transport_cc && extensions.id(ExtensionKind::TransportCc).is_some() {
         flags |= TransportConfig::TRANSPORT_CC_OUT;
     }

@@ -409,7 +409,8 @@ pub(crate) fn answer_codec(
     for one in &offered.feedback {
         let good = match one {
             Feedback::TransportCc => has_transport_cc,
-            Feedback::Other(_) => false,
+            // Of a whole section, not of a payload type: see `whep`.
+            Feedback::AckCcfb | Feedback::Other(_) => false,
             _ => true,
         };
         if good && !feedback.contains(one) {

@@ -196,6 +196,10 @@ fn section(
         .flatten();
     let fec_pt = fec.as_ref().map(|codec| codec.pt);
     codecs.extend(fec);
+    let is_ccfb = |codec: &Codec| codec.feedback.contains(&Feedback::AckCcfb);
+    if offered.codecs.iter().any(is_ccfb) {
+        take_ccfb(&mut codecs, &mut payloads);
+    }
     let taken = |index: usize| tracks.iter().any(|track| track.source == Some(index));
     let source = sources
         .iter()
@@ -270,6 +274,19 @@ fn payloads(offered: &Media, extensions: &ExtensionMap) -> (Vec<Codec>, Vec<Payl
         lines.extend(std::iter::once(line).chain(red).chain(rtx));
     }
     (lines, payloads)
+}
+
+/// A viewer that can report on packets by RFC 8888 does so, on all of a section (RFC 8888, section 6),
+/// and not by transport-wide feedback too: that tells nothing of congestion marks.
+fn take_ccfb(lines: &mut [Codec], payloads: &mut [PayloadMap]) {
+    for line in lines {
+        line.feedback.retain(|one| *one != Feedback::TransportCc);
+        line.feedback.push(Feedback::AckCcfb);
+    }
+    for payload in payloads {
+        payload.feedback.transport_cc = false;
+        payload.feedback.ccfb = true;
+    }
 }
 
 /// Moves the payload for `codec`, and the lines that belong to it, to the front.
