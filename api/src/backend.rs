@@ -13,6 +13,7 @@ use crate::model::stats::ParticipantStats;
 use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
+use crate::whep::extensions::{LayerSelection, Playing};
 
 /// A participant as its token describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,6 +231,22 @@ pub trait Backend: Send + Sync + 'static {
         room: RoomName,
         identity: Identity,
     ) -> impl Future<Output = Option<Vec<TrackInfo>>> + Send;
+
+    /// What a viewer's session may be sent, `None` when there is none such.
+    fn playing(&self, session: SessionRef) -> impl Future<Output = Option<Playing>> + Send {
+        let _ = session;
+        std::future::ready(None)
+    }
+
+    /// Bounds what a viewer's session is sent of a video. 422 when there is no such layer.
+    fn select_layers(
+        &self,
+        session: SessionRef,
+        selection: LayerSelection,
+    ) -> impl Future<Output = Result<(), Problem>> + Send {
+        let _ = (session, selection);
+        std::future::ready(Err(Problem::no_such_session("this server has none")))
+    }
 
     /// What was counted of a participant's media, `None` when it is not there. A backend that counts
     /// nothing knows nobody.

@@ -54,6 +54,9 @@ pub const DETAIL_BYTES: usize = 512;
 /// Requests that the WHIP, WHEP and `/v1` endpoints work on at the same time; one more gets a 503.
 pub const REQUESTS_IN_FLIGHT: usize = 512;
 
+/// Event streams of WHEP players that may be open; one more gets a 503.
+pub const WHEP_STREAMS: usize = 1024;
+
 /// Open connections; one more waits in the kernel's backlog.
 pub const CONNECTIONS: usize = 4096;
 

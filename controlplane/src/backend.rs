@@ -9,6 +9,7 @@ use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
+use ion_api::whep::extensions::{LayerSelection, Playing};
 use ion_sdp::{SdpError, SdpFragment, SessionDescription};
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
@@ -119,6 +120,23 @@ impl Backend for Handle {
             .await
             .ok()
             .flatten()
+    }
+
+    async fn playing(&self, session: SessionRef) -> Option<Playing> {
+        self.ask(|reply| Command::Playing(session, reply))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    async fn select_layers(
+        &self,
+        session: SessionRef,
+        selection: LayerSelection,
+    ) -> Result<(), Problem> {
+        let selection = Box::new(selection);
+        self.ask(|reply| Command::SelectLayers(session, selection, reply))
+            .await?
     }
 
     async fn stats(&self, room: RoomName, identity: Identity) -> Option<ParticipantStats> {

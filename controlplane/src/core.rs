@@ -13,6 +13,7 @@
 mod commands;
 mod ended;
 mod inspect;
+mod layers;
 mod media;
 mod play;
 mod program;
@@ -40,6 +41,7 @@ use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
+use ion_api::whep::extensions::{LayerSelection, Playing};
 use ion_dtls::Endpoint;
 use ion_ice::{Pair, Timeouts};
 use ion_sdp::{Candidate, SdpFragment, SessionDescription};
@@ -128,6 +130,10 @@ pub enum Command {
     Tracks(RoomName, Identity, Reply<Option<Vec<TrackInfo>>>),
     /// What was counted of a participant's media.
     Stats(RoomName, Identity, Reply<Option<ParticipantStats>>),
+    /// What a viewer may be sent.
+    Playing(SessionRef, Reply<Option<Playing>>),
+    /// Bounds what a viewer is sent.
+    SelectLayers(SessionRef, Box<LayerSelection>, Reply<Result<(), Problem>>),
     /// State of the server.
     Status(Reply<Status>),
 }

@@ -237,9 +237,27 @@ pub struct Played {
     pub fec: Option<(u8, u32)>,
     /// What the viewer can take.
     pub payloads: Vec<Payload>,
+    /// Index of the m-section.
+    #[serde(default)]
+    pub section: usize,
+    /// What the viewer wants of it at most.
+    #[serde(default)]
+    pub bounds: Bounds,
     /// Its subscription row. It is the section's own from the start, so that there is room
     /// when a track comes, and is written first when one does.
     pub row: Link,
+}
+
+/// What a viewer wants of a video at most; `None` is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bounds {
+    /// Highest encoding, by place.
+    pub encoding: Option<u8>,
+    /// Highest spatial layer inside an encoding.
+    pub spatial: Option<u8>,
+    /// Highest temporal layer.
+    pub temporal: Option<u8>,
 }
 
 /// The payload types of one codec at a viewer.
@@ -278,6 +296,8 @@ impl Played {
             rtx_ssrc: track.rtx_ssrc,
             fec: track.fec,
             payloads: track.payloads.iter().map(payload).collect(),
+            section: track.media_index,
+            bounds: Bounds::default(),
             row: Link::default(),
         }
     }

@@ -1,6 +1,8 @@
 //! Records as rows: what stands in each row of the tables for a session.
 
-use crate::record::{Feedback, Kind, Payload, Played, Published, PublishedEncoding, Record};
+use crate::record::{
+    Bounds, Feedback, Kind, Payload, Played, Published, PublishedEncoding, Record,
+};
 use crate::session::Session;
 use ion_dtls::Connected;
 use ion_ice::Pair;
@@ -215,6 +217,19 @@ pub fn subscription(
         },
         ..SubscriptionConfig::default()
     }
+}
+
+/// Lowers what is sent to what the viewer wants.
+pub fn set_bounds(config: &mut SubscriptionConfig, bounds: &Bounds) {
+    // In rows, layers inside encodings are counted, and 0 is all of them.
+    let lower = |count: u8, highest: Option<u8>| match (count, highest) {
+        (count, None) => count,
+        (0, Some(highest)) => highest.saturating_add(1),
+        (count, Some(highest)) => count.min(highest.saturating_add(1)),
+    };
+    config.max_layer = config.max_layer.min(bounds.encoding.unwrap_or(u8::MAX));
+    config.spatial_layers = lower(config.spatial_layers, bounds.spatial);
+    config.temporal_layers = lower(config.temporal_layers, bounds.temporal);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "four layers")]

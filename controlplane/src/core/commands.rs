@@ -70,6 +70,10 @@ impl Core {
             Command::Stats(room, identity, reply) => {
                 drop(reply.send(self.stats(&room, &identity)));
             }
+            Command::Playing(session, reply) => drop(reply.send(self.playing(&session))),
+            Command::SelectLayers(session, selection, reply) => {
+                drop(reply.send(self.select_layers(now, &session, &selection)));
+            }
             Command::Status(reply) => drop(reply.send(self.status_info(now))),
         }
         self.flush();

@@ -140,7 +140,7 @@ impl Core {
         }
     }
 
-    fn write_subscription(&mut self, viewer: Key, slot: usize) {
+    pub(super) fn write_subscription(&mut self, viewer: Key, slot: usize) {
         let Some(session) = self.sessions.get(&viewer).filter(|s| s.is_connected()) else {
             return;
         };
@@ -170,6 +170,7 @@ impl Core {
         }
         let transport = session.record.row.into();
         let mut config = rows::subscription(played, source, transport, session.worker);
+        rows::set_bounds(&mut config, &played.bounds);
         self.programmer.write::<Subscription>(row, &mut config);
     }
 
