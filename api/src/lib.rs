@@ -61,8 +61,7 @@ pub mod token;
 mod web;
 /// Where events are sent to.
 pub mod webhooks;
-/// WHEP.
-pub mod whep;
+mod whep;
 mod whip;
 
 pub use backend::Backend;

@@ -27,9 +27,6 @@ use crate::routes::params::{IceMatchHeader, PublisherPath, RoomPath, SessionPath
 use crate::routes::{Described, resource};
 use crate::session;
 
-/// Server-sent events, and the choice of layers.
-pub mod extensions;
-
 /// Stands in paths for "whoever publishes first".
 const ANYBODY: &str = "-";
 
@@ -39,7 +36,6 @@ pub(crate) fn routes<B: Backend>() -> Described<B> {
         .routes(resource!(reserved, play_room; (ACCEPT_POST, SDP)))
         .routes(resource!(reserved_participant, play_participant; (ACCEPT_POST, SDP)))
         .routes(resource!(reserved_session, change, end; accept))
-        .merge(extensions::routes())
 }
 
 /// Reserved
@@ -156,9 +152,7 @@ async fn play<B: Backend>(
         ),
     };
     let location = format!("{prefix}/{}", created.session.as_str());
-    let mut response = exchange::created(status, created, &location, &content_type)?;
-    extensions::announce(response.headers_mut(), &location)?;
-    Ok(response)
+    exchange::created(status, created, &location, &content_type)
 }
 
 fn counter_offer_type(valid_until: Option<SystemTime>) -> String {

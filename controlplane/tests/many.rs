@@ -7,7 +7,7 @@ use ion_api::names::{Identity, RoomName, SessionId};
 use ion_controlplane::core::Core;
 use ion_controlplane::metrics::Metrics;
 use ion_controlplane::record::{
-    Bounds, Codec, Feedback, Kind, Media, Payload, Played, Published, PublishedEncoding, Record,
+    Codec, Feedback, Kind, Media, Payload, Played, Published, PublishedEncoding, Record,
 };
 use ion_controlplane::store::Store;
 use ion_sdp::{CodecKind, Fmtp, TrackCodec};
@@ -108,6 +108,7 @@ impl Past {
                 rows.push(row);
                 let encoding = past.row::<ion_tables::Encoding>(n, Default::default());
                 Published {
+                    id: ion_api::signal::PublicationId(1_000_000 + u64::from(n)),
                     kind,
                     mid: String::new(),
                     codec,
@@ -158,8 +159,6 @@ impl Past {
                         rtx_ssrc: None,
                         fec: None,
                         payloads: vec![payload],
-                        section: 0,
-                        bounds: Bounds::default(),
                         row: past.row::<Subscription>(n, config).into(),
                     }
                 });

@@ -1,4 +1,4 @@
-use crate::codec::{Codec, Feedback};
+use crate::codec::Codec;
 use crate::session::{Media, Mid, SessionDescription};
 use crate::stream::Source;
 use sdp_types::{AddrType, Attribute, Connection, NetType};
@@ -98,16 +98,13 @@ fn section(media: &Media) -> sdp_types::Media {
             format!("{}{direction} {}", extension.id, extension.uri),
         );
     }
-    // RFC 8888 wants it said of all payload types at once.
-    let has_ccfb = |codec: &Codec| codec.feedback.contains(&Feedback::AckCcfb);
-    let ccfb = !media.codecs.is_empty() && media.codecs.iter().all(has_ccfb);
-    for codec in &media.codecs {
-        codec_lines(codec, ccfb, &mut attributes);
-    }
-    if ccfb {
-        attributes.value("rtcp-fb", format!("* {}", Feedback::AckCcfb));
-    }
+    media
+        .codecs
+        .iter()
+        .for_each(|codec| codec_lines(codec, &mut attributes));
     streams(media, &mut attributes);
+    attributes.values("sctp-port", media.sctp_port);
+    attributes.values("max-message-size", media.max_message_size);
     sdp_types::Media {
         media: media.kind.as_str().to_owned(),
         port: media.port,
@@ -137,7 +134,7 @@ fn transport(media: &Media, attributes: &mut Attributes) {
     attributes.flag("end-of-candidates", media.end_of_candidates);
 }
 
-fn codec_lines(codec: &Codec, ccfb_for_all: bool, attributes: &mut Attributes) {
+fn codec_lines(codec: &Codec, attributes: &mut Attributes) {
     let Codec {
         pt,
         name,
@@ -153,10 +150,10 @@ fn codec_lines(codec: &Codec, ccfb_for_all: bool, attributes: &mut Attributes) {
     if !fmtp.is_empty() {
         attributes.value("fmtp", format!("{pt} {fmtp}"));
     }
-    let own = feedback
-        .iter()
-        .filter(|feedback| !(ccfb_for_all && **feedback == Feedback::AckCcfb));
-    attributes.values("rtcp-fb", own.map(|feedback| format!("{pt} {feedback}")));
+    attributes.values(
+        "rtcp-fb",
+        feedback.iter().map(|feedback| format!("{pt} {feedback}")),
+    );
 }
 
 fn streams(media: &Media, attributes: &mut Attributes) {

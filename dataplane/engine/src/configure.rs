@@ -1,3 +1,4 @@
+use crate::bandwidth::Bandwidth;
 use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
@@ -190,7 +191,9 @@ impl Engine {
         transport.configure(config);
         if headers_change && transport.bandwidth.is_some() {
             // Another way of feedback: what is known of the network is learned anew.
-            transport.watch_bandwidth(self.config.estimator);
+            let next = transport.state.transport_cc_next;
+            let bandwidth = Bandwidth::new(self.config.estimator, &transport.config, next);
+            transport.bandwidth = Some(Box::new(bandwidth));
         }
         match tables.secrets(row).map(|cell| cell.read()) {
             Some(Ok(secrets)) => transport.rekey(&secrets),

@@ -20,8 +20,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-/// What a viewer's network carries, shared out over its tracks.
-pub mod allocate;
+mod allocate;
 mod bandwidth;
 mod batch;
 mod children;

@@ -54,8 +54,7 @@ impl MediaSpec {
             scalable: false,
             again: false,
             bounds: Bounds {
-                // The product's own: see `limits`.
-                start_bps: ion_engine::limits::START_BPS,
+                start_bps: 300_000,
                 min_bps: 100_000,
                 max_bps: 50_000_000,
             },

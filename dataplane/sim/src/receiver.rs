@@ -1,6 +1,5 @@
 use crate::link::{Load, Packet};
 use crate::player::Player;
-use crate::random::Random;
 use ion_engine::Micros;
 use ion_engine::congestion::Ecn;
 use ion_wire::rtcp::ccfb::{self, StreamReport};
@@ -26,15 +25,13 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(flow: usize, scalable: bool, delay_us: u64, seed: u64) -> Self {
-        // Where in its rhythm a receiver is when something happens is chance.
-        let phase = Random::new(seed).unit() * FEEDBACK_US as f64;
+    pub(crate) fn new(flow: usize, scalable: bool, delay_us: u64) -> Self {
         Self {
             flow,
             scalable,
             base: 0,
             arrivals: VecDeque::new(),
-            fed: Micros(phase as u64),
+            fed: Micros(0),
             count: 0,
             delay_us,
             player: Player::new(),

@@ -1,4 +1,5 @@
 use super::link;
+use crate::bandwidth::Bandwidth;
 use crate::counters::Renew;
 use crate::engine::Engine;
 use crate::subscription::{Subscriber, Used};
@@ -73,7 +74,9 @@ impl Engine {
             return;
         };
         if !audio && transport.bandwidth.is_none() {
-            transport.watch_bandwidth(make);
+            let next = transport.state.transport_cc_next;
+            let bandwidth = Bandwidth::new(make, &transport.config, next);
+            transport.bandwidth = Some(Box::new(bandwidth));
         }
         let media = Sent {
             subscription: row,

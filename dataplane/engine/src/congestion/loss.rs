@@ -80,7 +80,7 @@ impl LossMeter {
             self.floor = [self.share, self.floor[0]];
         }
         self.floor[0] = self.floor[0].min(self.share);
-        let own = self.own();
+        let own = self.floor[0].min(self.floor[1]);
         let above = self.share.min(share) - own;
         self.holds = self.share > LOW && above > 0.2 * own + 0.01;
         if above > HIGH {
@@ -90,11 +90,6 @@ impl LossMeter {
         } else {
             Verdict::Fine
         }
-    }
-
-    /// What the path loses whatever is sent, 0 to 1.
-    pub(crate) fn own(&self) -> f64 {
-        self.floor[0].min(self.floor[1])
     }
 
     /// Loss as last seen, smoothed, 0 to 1.
