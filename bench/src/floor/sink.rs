@@ -12,6 +12,8 @@ const BUFFER_BYTES: usize = 64 << 20;
 /// Datagrams of which nothing is drained any more are held to this.
 pub const MAX_UNDER_WAY: u64 = 24_000;
 const DATAGRAM: usize = 2_048;
+/// Where datagrams are only counted, so much of each is read, as `ion-loadtest raw` does for all but a sample.
+const GLANCE: usize = 64;
 /// Turns of doing nothing when a batch was not full: some tens of microseconds.
 const PAUSE: u32 = 1_000;
 
@@ -24,11 +26,16 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens one at a port that the kernel chooses.
+    /// Opens one at a port that the kernel chooses; datagrams are read whole.
     ///
     /// # Errors
     /// When there is no socket to be had, or no large enough buffer.
     pub fn open() -> anyhow::Result<Self> {
+        Self::reading(DATAGRAM)
+    }
+
+    /// As [`open`](Self::open), but no more than so many bytes of each datagram are read.
+    fn reading(bytes: usize) -> anyhow::Result<Self> {
         use rustix::net::sockopt;
         let socket = UdpSocket::bind("0.0.0.0:0").context("a socket")?;
         socket.set_nonblocking(true)?;
@@ -40,7 +47,7 @@ impl Sink {
         Ok(Self {
             socket,
             state,
-            memory: vec![vec![0; DATAGRAM]; BATCH_SIZE],
+            memory: vec![vec![0; bytes]; BATCH_SIZE],
         })
     }
 
@@ -69,7 +76,7 @@ impl Sink {
             Err(error) => return Err(error).context("the sink's socket"),
         };
         for (memory, meta) in self.memory.iter().zip(&meta[..messages]) {
-            f(&memory[..meta.len.min(DATAGRAM)]);
+            f(&memory[..meta.len.min(memory.len())]);
         }
         Ok(messages as u64)
     }
@@ -89,7 +96,7 @@ impl Drained {
     /// # Errors
     /// As [`Sink::open`].
     pub fn start() -> anyhow::Result<Self> {
-        let mut sink = Sink::open()?;
+        let mut sink = Sink::reading(GLANCE)?;
         let port = sink.port();
         let received = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
