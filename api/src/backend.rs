@@ -13,12 +13,7 @@ use crate::model::stats::ParticipantStats;
 use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
-use crate::signal::client::Resume;
-use crate::signal::{self, ClientMessage, JoinRequest, Outbox, ParticipantId, Reason};
-
-fn not_served() -> signal::server::Problem {
-    signal::server::Problem::new(Reason::Internal, "signalling is not served here")
-}
+use crate::whep::extensions::{LayerSelection, Playing};
 
 /// A participant as its token describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,48 +206,6 @@ pub trait Backend: Send + Sync + 'static {
     /// DELETE: ends the session and frees everything.
     fn end(&self, session: SessionRef) -> impl Future<Output = Result<(), Problem>> + Send;
 
-    /// A socket enters a room. The answer, with this id, goes through the outbox, and so does all
-    /// that follows.
-    fn signal_join(
-        &self,
-        request: JoinRequest,
-        answer_to: Option<u32>,
-        outbox: Outbox,
-    ) -> impl Future<Output = Result<ParticipantId, signal::server::Problem>> + Send {
-        let _ = (request, answer_to, outbox);
-        std::future::ready(Err(not_served()))
-    }
-
-    /// A socket goes on with a session. Likewise.
-    fn signal_resume(
-        &self,
-        request: Resume,
-        answer_to: Option<u32>,
-        outbox: Outbox,
-    ) -> impl Future<Output = Result<ParticipantId, signal::server::Problem>> + Send {
-        let _ = (request, answer_to, outbox);
-        std::future::ready(Err(not_served()))
-    }
-
-    /// A request of a participant; answered through the outbox of this id, unless it is refused here.
-    ///
-    /// # Errors
-    /// What cannot be handed on.
-    fn signal(
-        &self,
-        from: ParticipantId,
-        outbox: u64,
-        message: ClientMessage,
-    ) -> Result<(), signal::server::Problem> {
-        let _ = (from, outbox, message);
-        Err(not_served())
-    }
-
-    /// The socket of a participant with the outbox of this id is gone.
-    fn signal_closed(&self, from: ParticipantId, outbox: u64) {
-        let _ = (from, outbox);
-    }
-
     /// All rooms.
     fn rooms(&self) -> impl Future<Output = Vec<RoomInfo>> + Send;
 
@@ -278,6 +231,22 @@ pub trait Backend: Send + Sync + 'static {
         room: RoomName,
         identity: Identity,
     ) -> impl Future<Output = Option<Vec<TrackInfo>>> + Send;
+
+    /// What a viewer's session may be sent, `None` when there is none such.
+    fn playing(&self, session: SessionRef) -> impl Future<Output = Option<Playing>> + Send {
+        let _ = session;
+        std::future::ready(None)
+    }
+
+    /// Bounds what a viewer's session is sent of a video. 422 when there is no such layer.
+    fn select_layers(
+        &self,
+        session: SessionRef,
+        selection: LayerSelection,
+    ) -> impl Future<Output = Result<(), Problem>> + Send {
+        let _ = (session, selection);
+        std::future::ready(Err(Problem::no_such_session("this server has none")))
+    }
 
     /// What was counted of a participant's media, `None` when it is not there. A backend that counts
     /// nothing knows nobody.

@@ -61,7 +61,8 @@ pub mod token;
 mod web;
 /// Where events are sent to.
 pub mod webhooks;
-mod whep;
+/// WHEP.
+pub mod whep;
 mod whip;
 
 pub use backend::Backend;

@@ -81,8 +81,6 @@ pub enum Role {
     Publisher,
     /// Receives media: WHEP.
     Viewer,
-    /// Both, over `/v1/signal`.
-    Participant,
 }
 
 /// How far a session has come.

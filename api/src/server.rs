@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 use crate::limits;
@@ -57,8 +57,7 @@ pub async fn serve(
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) {
-    // Each connection holds a receiver: that there is none is how it shows that all have ended.
-    let (stop, stopping) = watch::channel(());
+    let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(config.connections));
     let clients = Arc::new(Clients::new(config.connections_per_client));
     let mut http = http1::Builder::new();
@@ -87,24 +86,15 @@ pub async fn serve(
             let router = router.clone();
             router.oneshot(request.map(Body::new))
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let mut stopping = stopping.clone();
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
             // Broken pipes, half requests and time-outs are the client's affair.
-            let mut connection = pin!(connection.with_upgrades());
-            tokio::select! {
-                _ = &mut connection => {}
-                _ = stopping.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
-            }
+            let _ = connection.await;
             drop((place, seat));
         });
     }
-    drop((listener, stopping));
-    let _ = stop.send(());
-    if tokio::time::timeout(config.shutdown_grace, stop.closed())
+    drop(listener);
+    if tokio::time::timeout(config.shutdown_grace, graceful.shutdown())
         .await
         .is_err()
     {
@@ -136,19 +126,19 @@ async fn accept(listener: &TcpListener, unread: Duration) -> (TcpStream, SocketA
 }
 
 /// Open connections by client, so that one of them cannot take all places.
-pub(crate) struct Clients {
+struct Clients {
     max: usize,
     open: Mutex<HashMap<ClientNet, usize>>,
 }
 
 /// One connection of a client; gives its place back when dropped.
-pub(crate) struct Seat {
+struct Seat {
     clients: Arc<Clients>,
     client: Option<ClientNet>,
 }
 
 impl Clients {
-    pub(crate) fn new(max: usize) -> Self {
+    fn new(max: usize) -> Self {
         Self {
             max,
             open: Mutex::default(),
@@ -157,7 +147,7 @@ impl Clients {
 
     /// `None` when the client has all the connections it may have. Clients on this machine are not
     /// counted: a reverse proxy is one of them.
-    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Seat> {
+    fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Seat> {
         let client = (!ip.to_canonical().is_loopback()).then(|| ClientNet::of(ip));
         if let Some(client) = client {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

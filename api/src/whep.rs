@@ -27,6 +27,9 @@ use crate::routes::params::{IceMatchHeader, PublisherPath, RoomPath, SessionPath
 use crate::routes::{Described, resource};
 use crate::session;
 
+/// Server-sent events, and the choice of layers.
+pub mod extensions;
+
 /// Stands in paths for "whoever publishes first".
 const ANYBODY: &str = "-";
 
@@ -36,6 +39,7 @@ pub(crate) fn routes<B: Backend>() -> Described<B> {
         .routes(resource!(reserved, play_room; (ACCEPT_POST, SDP)))
         .routes(resource!(reserved_participant, play_participant; (ACCEPT_POST, SDP)))
         .routes(resource!(reserved_session, change, end; accept))
+        .merge(extensions::routes())
 }
 
 /// Reserved
@@ -152,7 +156,9 @@ async fn play<B: Backend>(
         ),
     };
     let location = format!("{prefix}/{}", created.session.as_str());
-    exchange::created(status, created, &location, &content_type)
+    let mut response = exchange::created(status, created, &location, &content_type)?;
+    extensions::announce(response.headers_mut(), &location)?;
+    Ok(response)
 }
 
 fn counter_offer_type(valid_until: Option<SystemTime>) -> String {

@@ -6,6 +6,9 @@ use ion_engine::congestion::{Bounds, Estimator, PacketReport, Probe};
 use rtc_interceptor::{BandwidthEstimator, Gcc, PacketReport as Theirs};
 use std::time::{Duration, Instant};
 
+/// Where it begins, bits per second, as its users do. Beginning with more, as Ion does, does not suit it.
+const START_BPS: f64 = 300_000.0;
+
 /// `Gcc` behind our trait. It has no probes, no answer to silence and no congestion marks.
 pub struct GccEstimator {
     gcc: Gcc,
@@ -19,12 +22,10 @@ impl GccEstimator {
     #[expect(clippy::cast_precision_loss, reason = "bitrates are below 2^53")]
     pub fn new(bounds: Bounds) -> Self {
         let Bounds {
-            start_bps,
-            min_bps,
-            max_bps,
+            min_bps, max_bps, ..
         } = bounds;
         Self {
-            gcc: Gcc::new(start_bps as f64, min_bps as f64, max_bps as f64),
+            gcc: Gcc::new(START_BPS, min_bps as f64, max_bps as f64),
             // Any instant will do: only differences count.
             zero: Instant::now(),
             count: 0,

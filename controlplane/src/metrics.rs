@@ -127,7 +127,6 @@ fn kind(role: Role) -> KindLabel {
     let kind = match role {
         Role::Publisher => "publisher",
         Role::Viewer => "viewer",
-        Role::Participant => "participant",
     };
     KindLabel { kind }
 }
@@ -137,7 +136,7 @@ impl Metrics {
     pub fn new() -> Self {
         let metrics = Self::default();
         // Series exist from the start: a rate needs a zero to begin at.
-        for role in [Role::Publisher, Role::Viewer, Role::Participant] {
+        for role in [Role::Publisher, Role::Viewer] {
             drop(metrics.sessions.get_or_create(&kind(role)));
             drop(metrics.created.get_or_create(&kind(role)));
         }

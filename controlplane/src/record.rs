@@ -4,7 +4,6 @@
 
 use ion_api::model::Role;
 use ion_api::names::{Identity, RoomName};
-use ion_api::signal::PublicationId;
 use ion_sdp::{
     CodecKind, FeedbackSet, Fmtp, MediaKind, PayloadMap, PlayTrack, PublishTrack, TrackCodec,
 };
@@ -105,6 +104,9 @@ pub struct Feedback {
     pub remb: bool,
     /// Transport-wide congestion control.
     pub transport_cc: bool,
+    /// Congestion control feedback of RFC 8888.
+    #[serde(default)]
+    pub ccfb: bool,
 }
 
 impl From<FeedbackSet> for Feedback {
@@ -115,6 +117,7 @@ impl From<FeedbackSet> for Feedback {
             fir,
             remb,
             transport_cc,
+            ccfb,
         } = set;
         Self {
             nack,
@@ -122,6 +125,7 @@ impl From<FeedbackSet> for Feedback {
             fir,
             remb,
             transport_cc,
+            ccfb,
         }
     }
 }
@@ -134,6 +138,7 @@ impl From<Feedback> for FeedbackSet {
             fir,
             remb,
             transport_cc,
+            ccfb,
         } = set;
         Self {
             nack,
@@ -141,6 +146,7 @@ impl From<Feedback> for FeedbackSet {
             fir,
             remb,
             transport_cc,
+            ccfb,
         }
     }
 }
@@ -148,9 +154,6 @@ impl From<Feedback> for FeedbackSet {
 /// A track that is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// What rooms know it by.
-    #[serde(default = "unnamed")]
-    pub id: PublicationId,
     /// Audio or video.
     pub kind: Kind,
     /// MID; empty if the offer had none.
@@ -188,13 +191,8 @@ pub struct PublishedEncoding {
     pub row: Link,
 }
 
-/// The id of a track that has none yet.
-fn unnamed() -> PublicationId {
-    PublicationId(0)
-}
-
 impl Published {
-    /// What was agreed with a publisher, still without rows and id.
+    /// What was agreed with a publisher, still without rows.
     pub fn new(track: &PublishTrack) -> Self {
         let encodings = track.encodings.iter().map(|encoding| PublishedEncoding {
             rid: encoding.rid.clone().unwrap_or_default(),
@@ -204,7 +202,6 @@ impl Published {
             row: Link::default(),
         });
         Self {
-            id: unnamed(),
             kind: Kind::of(&track.kind),
             mid: track
                 .mid
@@ -240,9 +237,27 @@ pub struct Played {
     pub fec: Option<(u8, u32)>,
     /// What the viewer can take.
     pub payloads: Vec<Payload>,
+    /// Index of the m-section.
+    #[serde(default)]
+    pub section: usize,
+    /// What the viewer wants of it at most.
+    #[serde(default)]
+    pub bounds: Bounds,
     /// Its subscription row. It is the section's own from the start, so that there is room
     /// when a track comes, and is written first when one does.
     pub row: Link,
+}
+
+/// What a viewer wants of a video at most; `None` is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bounds {
+    /// Highest encoding, by place.
+    pub encoding: Option<u8>,
+    /// Highest spatial layer inside an encoding.
+    pub spatial: Option<u8>,
+    /// Highest temporal layer.
+    pub temporal: Option<u8>,
 }
 
 /// The payload types of one codec at a viewer.
@@ -281,6 +296,8 @@ impl Played {
             rtx_ssrc: track.rtx_ssrc,
             fec: track.fec,
             payloads: track.payloads.iter().map(payload).collect(),
+            section: track.media_index,
+            bounds: Bounds::default(),
             row: Link::default(),
         }
     }
@@ -313,13 +330,6 @@ pub enum Media {
     Publish(Vec<Published>),
     /// Plays into these m-sections.
     Play(Vec<Played>),
-    /// Both, of a participant that negotiates over `/v1/signal`.
-    Both {
-        /// Publishes these tracks.
-        published: Vec<Published>,
-        /// Plays into these m-sections; places are for ever, so that rows keep their numbers.
-        played: Vec<Played>,
-    },
     /// A counter-offer that waits for its answer.
     Offered {
         /// Our offer.
@@ -370,12 +380,6 @@ pub struct Record {
     pub cname: String,
     /// SSRC of RTCP that Ion originates.
     pub feedback_ssrc: u32,
-    /// The client's name for the peer connection of a participant.
-    #[serde(default)]
-    pub peer: String,
-    /// How often it was answered.
-    #[serde(default)]
-    pub answers: u32,
     /// Transport row.
     pub row: Link,
     /// Tracks.
@@ -405,8 +409,6 @@ impl Record {
             first_kind: Kind::Audio,
             cname: String::new(),
             feedback_ssrc: 0,
-            peer: String::new(),
-            answers: 0,
             row: Link::default(),
             media,
         }
@@ -417,7 +419,6 @@ impl Record {
         match self.media {
             Media::Publish(_) => Role::Publisher,
             Media::Play(_) | Media::Offered { .. } => Role::Viewer,
-            Media::Both { .. } => Role::Participant,
         }
     }
 
@@ -432,10 +433,7 @@ impl Record {
     /// The tracks published; none for a viewer.
     pub fn published(&self) -> &[Published] {
         match &self.media {
-            Media::Publish(tracks)
-            | Media::Both {
-                published: tracks, ..
-            } => tracks,
+            Media::Publish(tracks) => tracks,
             _ => &[],
         }
     }
@@ -443,32 +441,8 @@ impl Record {
     /// The m-sections played into; none for a publisher.
     pub fn played(&self) -> &[Played] {
         match &self.media {
-            Media::Play(slots) | Media::Both { played: slots, .. } => slots,
+            Media::Play(slots) => slots,
             _ => &[],
         }
-    }
-
-    /// As [`Record::published`].
-    pub fn published_mut(&mut self) -> &mut [Published] {
-        match &mut self.media {
-            Media::Publish(tracks)
-            | Media::Both {
-                published: tracks, ..
-            } => tracks,
-            _ => &mut [],
-        }
-    }
-
-    /// Takes a track out.
-    pub fn withdraw(&mut self, id: PublicationId) -> Option<Published> {
-        let (Media::Publish(tracks)
-        | Media::Both {
-            published: tracks, ..
-        }) = &mut self.media
-        else {
-            return None;
-        };
-        let place = tracks.iter().position(|track| track.id == id)?;
-        Some(tracks.remove(place))
     }
 }

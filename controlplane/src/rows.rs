@@ -1,7 +1,8 @@
 //! Records as rows: what stands in each row of the tables for a session.
 
-use crate::record::{Feedback, Kind, Payload, Played, Published, PublishedEncoding, Record};
-use crate::rooms::Delivery;
+use crate::record::{
+    Bounds, Feedback, Kind, Payload, Played, Published, PublishedEncoding, Record,
+};
 use crate::session::Session;
 use ion_dtls::Connected;
 use ion_ice::Pair;
@@ -54,11 +55,15 @@ pub fn transport(record: &Record) -> TransportConfig {
         }
     }
     let mut flags = 0;
-    let sends_transport_cc = record.played().iter().any(|slot| {
-        slot.payloads
-            .iter()
-            .any(|payload| payload.feedback.transport_cc)
-    });
+    let played = record.played();
+    let mut feedback = played
+        .iter()
+        .flat_map(|slot| slot.payloads.iter().map(|payload| payload.feedback));
+    let is_ccfb = feedback.clone().any(|feedback| feedback.ccfb);
+    let sends_transport_cc = !is_ccfb && feedback.any(|feedback| feedback.transport_cc);
+    if is_ccfb {
+        flags |= TransportConfig::CCFB_OUT;
+    }
     if sends_transport_cc && extensions.id(ExtensionKind::TransportCc).is_some() {
         flags |= TransportConfig::TRANSPORT_CC_OUT;
     }
@@ -214,16 +219,17 @@ pub fn subscription(
     }
 }
 
-/// How much of the track is sent.
-pub fn set_delivery(config: &mut SubscriptionConfig, delivery: Option<Delivery>) {
-    let Some(delivery) = delivery else { return };
-    config.max_layer = delivery.max_layer;
-    config.spatial_layers = delivery.spatial_layers;
-    config.temporal_layers = delivery.temporal_layers;
-    config.priority = delivery.priority;
-    if delivery.is_paused {
-        config.flags |= SubscriptionConfig::PAUSED;
-    }
+/// Lowers what is sent to what the viewer wants.
+pub fn set_bounds(config: &mut SubscriptionConfig, bounds: &Bounds) {
+    // In rows, layers inside encodings are counted, and 0 is all of them.
+    let lower = |count: u8, highest: Option<u8>| match (count, highest) {
+        (count, None) => count,
+        (0, Some(highest)) => highest.saturating_add(1),
+        (count, Some(highest)) => count.min(highest.saturating_add(1)),
+    };
+    config.max_layer = config.max_layer.min(bounds.encoding.unwrap_or(u8::MAX));
+    config.spatial_layers = lower(config.spatial_layers, bounds.spatial);
+    config.temporal_layers = lower(config.temporal_layers, bounds.temporal);
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "four layers")]

@@ -7,7 +7,7 @@ use ion_api::names::{Identity, RoomName, SessionId};
 use ion_controlplane::core::Core;
 use ion_controlplane::metrics::Metrics;
 use ion_controlplane::record::{
-    Codec, Feedback, Kind, Media, Payload, Played, Published, PublishedEncoding, Record,
+    Bounds, Codec, Feedback, Kind, Media, Payload, Played, Published, PublishedEncoding, Record,
 };
 use ion_controlplane::store::Store;
 use ion_sdp::{CodecKind, Fmtp, TrackCodec};
@@ -108,7 +108,6 @@ impl Past {
                 rows.push(row);
                 let encoding = past.row::<ion_tables::Encoding>(n, Default::default());
                 Published {
-                    id: ion_api::signal::PublicationId(1_000_000 + u64::from(n)),
                     kind,
                     mid: String::new(),
                     codec,
@@ -159,6 +158,8 @@ impl Past {
                         rtx_ssrc: None,
                         fec: None,
                         payloads: vec![payload],
+                        section: 0,
+                        bounds: Bounds::default(),
                         row: past.row::<Subscription>(n, config).into(),
                     }
                 });

@@ -93,6 +93,20 @@ export class Server {
     return JSON.parse(answer.text).participants;
   }
 
+  /**
+   * What the server counted of the sessions of a room's participants, by role.
+   * @param {string} room @param {'publisher' | 'viewer'} role
+   * @returns {Promise<any[]>} in the order of the participants
+   */
+  async statistics(room, role) {
+    const found = [];
+    for (const { identity } of (await this.participants(room)).filter((one) => one.role === role)) {
+      const answer = await this.get(`/v1/rooms/${room}/participants/${identity}/stats`);
+      if (answer.status === 200) found.push(...JSON.parse(answer.text).sessions.map((/** @type {any} */ one) => ({ identity, ...one })));
+    }
+    return found;
+  }
+
   async metrics() {
     return new Metrics((await this.get('/metrics')).text);
   }

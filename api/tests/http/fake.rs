@@ -15,6 +15,7 @@ use ion_api::model::stats::{Limitation, OutboundStats, ParticipantStats, Session
 use ion_api::model::{ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName, SessionId};
 use ion_api::token::{Claims, Grants, Keys, mint};
+use ion_api::whep::extensions::{LayerSelection, Playing};
 use ion_api::{Backend, Config, Problem, router};
 use tower::ServiceExt as _;
 
@@ -29,6 +30,7 @@ pub(crate) enum Call {
     Play(String, Option<String>, Participant),
     Trickle(SessionRef, IfMatch, String),
     Accept(SessionRef, String),
+    Select(SessionRef, LayerSelection),
     End(SessionRef),
 }
 
@@ -140,6 +142,21 @@ impl Backend for Fake {
     async fn end(&self, session: SessionRef) -> Result<(), Problem> {
         Self::known(&session)?;
         self.called(Call::End(session));
+        Ok(())
+    }
+
+    async fn playing(&self, session: SessionRef) -> Option<Playing> {
+        Self::known(&session).ok()?;
+        Some(Playing::default())
+    }
+
+    async fn select_layers(
+        &self,
+        session: SessionRef,
+        selection: LayerSelection,
+    ) -> Result<(), Problem> {
+        Self::known(&session)?;
+        self.called(Call::Select(session, selection));
         Ok(())
     }
 

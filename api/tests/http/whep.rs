@@ -108,3 +108,73 @@ async fn subscribing_is_a_grant() {
     };
     assert!(participant.hidden);
 }
+
+const JSON: &str = "content-type: application/json";
+
+#[tokio::test]
+async fn layers_are_chosen_at_a_resource_that_the_answer_names() {
+    let api = Api::dev();
+    let made = api.post("/whep/lobby").await;
+    let location = format!("/whep/lobby/-/{SESSION}");
+    let links: Vec<&str> = made
+        .headers
+        .get_all("link")
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .collect();
+    let layer = format!("<{location}/layer>; rel=\"urn:ietf:params:whep:ext:core:layer\"");
+    assert!(links.contains(&layer.as_str()), "{links:?}");
+
+    let path = format!("{location}/layer");
+    let chosen = api
+        .send(Method::POST, &path, &[JSON], r#"{"rid":"h"}"#)
+        .await;
+    assert_eq!(chosen.code(), 200);
+    let Call::Select(_, selection) = api.last_call() else {
+        panic!()
+    };
+    assert_eq!(selection.rid.as_deref(), Some("h"));
+    let plain = api.send(Method::POST, &path, &[SDP], "{}").await;
+    assert_eq!(plain.refusal(), (415, "unsupported-media-type".into()));
+    assert_eq!(
+        api.send(Method::POST, &path, &[JSON], "{").await.code(),
+        400
+    );
+    let stranger = format!("/whep/lobby/-/{}/layer", "f".repeat(16));
+    assert_eq!(
+        api.send(Method::POST, &stranger, &[JSON], "{}")
+            .await
+            .code(),
+        404
+    );
+}
+
+#[tokio::test]
+async fn an_event_stream_is_made_of_the_events_that_there_are() {
+    let api = Api::dev();
+    let path = format!("/whep/lobby/-/{SESSION}/sse");
+    let made = api
+        .send(
+            Method::POST,
+            &path,
+            &[JSON],
+            r#"["viewercount","scte35","active"]"#,
+        )
+        .await;
+    assert_eq!(made.code(), 201);
+    let stream = format!("{path}/active,viewercount");
+    assert_eq!(made.header("location"), stream);
+    assert_eq!(
+        api.send(Method::POST, &path, &[JSON], r#"["scte35"]"#)
+            .await
+            .code(),
+        422
+    );
+    assert_eq!(
+        api.send(Method::GET, &format!("{path}/scte35"), &[], "")
+            .await
+            .code(),
+        404
+    );
+    assert_eq!(api.send(Method::DELETE, &stream, &[], "").await.code(), 200);
+}

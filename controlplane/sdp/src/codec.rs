@@ -119,6 +119,8 @@ pub enum Feedback {
     GoogRemb,
     /// `transport-cc`: transport-wide congestion control.
     TransportCc,
+    /// `ack ccfb`: congestion control feedback (RFC 8888).
+    AckCcfb,
     /// Another.
     Other(String),
 }
@@ -131,6 +133,7 @@ impl Feedback {
             "ccm fir" => Self::CcmFir,
             "goog-remb" => Self::GoogRemb,
             "transport-cc" => Self::TransportCc,
+            "ack ccfb" => Self::AckCcfb,
             other => Self::Other(other.to_owned()),
         }
     }
@@ -144,6 +147,7 @@ impl fmt::Display for Feedback {
             Self::CcmFir => "ccm fir",
             Self::GoogRemb => "goog-remb",
             Self::TransportCc => "transport-cc",
+            Self::AckCcfb => "ack ccfb",
             Self::Other(other) => other,
         })
     }
@@ -162,6 +166,8 @@ pub struct FeedbackSet {
     pub remb: bool,
     /// Transport-wide congestion control; set only with its header extension.
     pub transport_cc: bool,
+    /// Congestion control feedback of RFC 8888.
+    pub ccfb: bool,
 }
 
 impl FeedbackSet {
@@ -173,6 +179,7 @@ impl FeedbackSet {
             fir: has(&Feedback::CcmFir),
             remb: has(&Feedback::GoogRemb),
             transport_cc: has(&Feedback::TransportCc),
+            ccfb: has(&Feedback::AckCcfb),
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::codec::Codec;
+use crate::codec::{Codec, Feedback};
 use crate::session::{Media, Mid, SessionDescription};
 use crate::stream::Source;
 use sdp_types::{AddrType, Attribute, Connection, NetType};
@@ -98,13 +98,16 @@ fn section(media: &Media) -> sdp_types::Media {
             format!("{}{direction} {}", extension.id, extension.uri),
         );
     }
-    media
-        .codecs
-        .iter()
-        .for_each(|codec| codec_lines(codec, &mut attributes));
+    // RFC 8888 wants it said of all payload types at once.
+    let has_ccfb = |codec: &Codec| codec.feedback.contains(&Feedback::AckCcfb);
+    let ccfb = !media.codecs.is_empty() && media.codecs.iter().all(has_ccfb);
+    for codec in &media.codecs {
+        codec_lines(codec, ccfb, &mut attributes);
+    }
+    if ccfb {
+        attributes.value("rtcp-fb", format!("* {}", Feedback::AckCcfb));
+    }
     streams(media, &mut attributes);
-    attributes.values("sctp-port", media.sctp_port);
-    attributes.values("max-message-size", media.max_message_size);
     sdp_types::Media {
         media: media.kind.as_str().to_owned(),
         port: media.port,
@@ -134,7 +137,7 @@ fn transport(media: &Media, attributes: &mut Attributes) {
     attributes.flag("end-of-candidates", media.end_of_candidates);
 }
 
-fn codec_lines(codec: &Codec, attributes: &mut Attributes) {
+fn codec_lines(codec: &Codec, ccfb_for_all: bool, attributes: &mut Attributes) {
     let Codec {
         pt,
         name,
@@ -150,10 +153,10 @@ fn codec_lines(codec: &Codec, attributes: &mut Attributes) {
     if !fmtp.is_empty() {
         attributes.value("fmtp", format!("{pt} {fmtp}"));
     }
-    attributes.values(
-        "rtcp-fb",
-        feedback.iter().map(|feedback| format!("{pt} {feedback}")),
-    );
+    let own = feedback
+        .iter()
+        .filter(|feedback| !(ccfb_for_all && **feedback == Feedback::AckCcfb));
+    attributes.values("rtcp-fb", own.map(|feedback| format!("{pt} {feedback}")));
 }
 
 fn streams(media: &Media, attributes: &mut Attributes) {

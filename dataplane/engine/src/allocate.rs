@@ -5,7 +5,11 @@ use crate::time::Micros;
 use std::cmp::Reverse;
 
 /// More is given only where so much would be left over, as a fraction.
-const MARGIN: (u64, u64) = (23, 20);
+pub const MARGIN: (u64, u64) = (23, 20);
+
+/// A picture that is shown goes on with this share of what its lowest step takes, as a fraction: an
+/// estimate errs by as much, and the pacer and the viewer's buffer bridge the rest.
+const LEAST: (u64, u64) = (3, 4);
 
 /// Something that a video track may be sent as, and all below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,13 +150,20 @@ impl Claim {
 
 /// Gives each claim steps: all of them their lowest first, those of high priority before
 /// others; then round by round one step more, as long as there is room.
+///
+/// What is shown is not stopped for a small error: all lowest steps together may take a third more
+/// than there is.
 pub(crate) fn allocate(budget: u64, claims: &mut [Claim]) {
     claims.sort_unstable_by_key(|claim| (Reverse(claim.priority), claim.row));
     let mut left = budget;
+    let mut lenient = budget.saturating_mul(LEAST.1) / LEAST.0;
     for claim in claims.iter_mut() {
-        let lowest = claim.steps.as_slice().first().filter(|_| claim.kept);
+        let shown = claim.current.is_some();
+        let lowest = claim.steps.as_slice().first().map(|step| step.bps);
+        let lowest = lowest.filter(|&bps| claim.kept || (shown && bps <= lenient));
         claim.taken = usize::from(lowest.is_some());
-        left = left.saturating_sub(lowest.map_or(0, |step| step.bps));
+        let cost = lowest.unwrap_or(0);
+        (left, lenient) = (left.saturating_sub(cost), lenient.saturating_sub(cost));
     }
     loop {
         let mut raised = false;
@@ -170,9 +181,9 @@ pub(crate) fn allocate(budget: u64, claims: &mut [Claim]) {
 }
 
 /// How long a viewer must wait for more after it was given less: longer each time that it did
-/// not last, microseconds.
+/// not last, microseconds. Public for the simulator, whose viewers wait as real ones do.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub struct Patience {
     lowered: Option<Micros>,
     raised: Option<Micros>,
     hold_us: u64,
@@ -182,8 +193,15 @@ pub(crate) struct Patience {
 const HOLD_US: (u64, u64) = (3_000_000, 48_000_000);
 const LASTS_US: u64 = 20_000_000;
 
+impl Default for Patience {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Patience {
-    pub(crate) const fn new() -> Self {
+    /// Nothing happened yet.
+    pub const fn new() -> Self {
         Self {
             lowered: None,
             raised: None,
@@ -191,15 +209,18 @@ impl Patience {
         }
     }
 
-    pub(crate) fn may_rise(&self, now: Micros) -> bool {
+    /// Whether it has waited long enough.
+    pub fn may_rise(&self, now: Micros) -> bool {
         self.lowered.is_none_or(|at| now.since(at) >= self.hold_us)
     }
 
-    pub(crate) fn rose(&mut self, now: Micros) {
+    /// It was given more.
+    pub fn rose(&mut self, now: Micros) {
         self.raised = Some(now);
     }
 
-    pub(crate) fn fell(&mut self, now: Micros) {
+    /// It was given less.
+    pub fn fell(&mut self, now: Micros) {
         let lasted = self.raised.is_none_or(|at| now.since(at) > LASTS_US);
         self.hold_us = if lasted {
             HOLD_US.0
@@ -288,6 +309,23 @@ mod tests {
         claims[0].may_rise = false;
         allocate(9_000_000, &mut claims);
         assert_eq!(claims[0].given(), Some(whole(1)));
+    }
+
+    #[test]
+    fn a_picture_that_is_shown_bears_a_small_error_and_one_that_is_not_begins_with_room() {
+        let given = |budget: u64, shown: [bool; 2]| {
+            let mut claims = [claim(1, 0, &[400_000]), claim(2, 0, &[400_000])];
+            for (claim, shown) in claims.iter_mut().zip(shown) {
+                claim.current = shown.then(|| whole(0));
+            }
+            allocate(budget, &mut claims);
+            claims.map(|claim| claim.given().is_some())
+        };
+        assert_eq!(given(610_000, [true; 2]), [true; 2]);
+        assert_eq!(given(590_000, [true; 2]), [true, false]);
+        assert_eq!(given(290_000, [true; 2]), [false; 2]);
+        assert_eq!(given(450_000, [false; 2]), [false; 2]);
+        assert_eq!(given(470_000, [false; 2]), [true, false]);
     }
 
     #[test]

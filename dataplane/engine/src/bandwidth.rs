@@ -2,9 +2,11 @@
 //! chosen, probes sent.
 
 use crate::allocate::{Claim, allocate};
-use crate::congestion::{Bounds, Ecn, Estimator, Probe, Refused, SentPackets};
+use crate::congestion::{Bounds, Ecn, Estimator, Marking, Probe, Refused, SentPackets};
 use crate::engine::Engine;
-use crate::limits::{BANDWIDTH_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US};
+use crate::limits::{
+    BANDWIDTH_US, ECN_SILENCE_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US,
+};
 use crate::output::Output;
 use crate::pacer::Pacer;
 use crate::peer::PeerMessage;
@@ -27,6 +29,7 @@ pub type MakeEstimator = fn(Bounds) -> Box<dyn Estimator>;
 pub(crate) struct Bandwidth {
     pub(crate) estimator: Box<dyn Estimator>,
     sent: Option<SentPackets>,
+    pub(crate) marking: Marking,
     pub(crate) pacer: Pacer,
     burst: Option<Burst>,
     /// Something was heard of the viewer's network: before, everything is sent.
@@ -52,12 +55,19 @@ impl Bandwidth {
     pub(crate) fn new(make: MakeEstimator, config: &TransportConfig, next: u64) -> Self {
         let by_stream = config.flags & TransportConfig::CCFB_OUT != 0;
         let numbered = config.flags & TransportConfig::TRANSPORT_CC_OUT != 0;
+        let estimator = make(Bounds {
+            start_bps: START_BPS,
+            ..Bounds::default()
+        });
+        let ecn = if by_stream {
+            estimator.ecn()
+        } else {
+            Ecn::NotEct
+        };
         Self {
-            estimator: make(Bounds {
-                start_bps: START_BPS,
-                ..Bounds::default()
-            }),
-            sent: (numbered || by_stream).then(|| SentPackets::new(next, by_stream, Ecn::NotEct)),
+            estimator,
+            sent: (numbered || by_stream).then(|| SentPackets::new(next, by_stream, ecn)),
+            marking: Marking::new(ecn),
             pacer: Pacer::default(),
             burst: None,
             known: false,
@@ -131,12 +141,16 @@ impl Engine {
         let scratch = &mut *self.scratch;
         scratch.reports.clear();
         let bandwidth = transport.bandwidth.as_deref_mut();
-        let Some((bandwidth, sent)) =
-            bandwidth.and_then(|b| Some((&mut b.estimator, (b.sent.as_mut()?, &mut b.known))))
+        let Some(Bandwidth {
+            estimator: bandwidth,
+            sent: Some(sent),
+            known,
+            marking,
+            ..
+        }) = bandwidth
         else {
             return self.drop_of(row, DropReason::FeedbackRefused);
         };
-        let (sent, known) = sent;
         let taken = match feedback {
             PacketFeedback::Twcc(twcc) => sent.twcc(now, &twcc, &mut scratch.reports),
             PacketFeedback::Ccfb(ccfb) => {
@@ -147,6 +161,8 @@ impl Engine {
             Ok(()) => {
                 bandwidth.on_feedback(now, &scratch.reports);
                 *known = true;
+                marking.judge(&scratch.reports);
+                transport.ecn = marking.ecn();
             }
             // Repetitions are no offence.
             Err(Refused::Stale) => return,
@@ -210,6 +226,13 @@ impl Engine {
         let unheard = bandwidth.sent.as_ref().and_then(|s| s.unheard_since(now));
         bandwidth.estimator.on_timeout(now, unheard);
         let known = bandwidth.known;
+        if !known && unheard.is_some_and(|at| now.since(at) > ECN_SILENCE_US) {
+            bandwidth.marking.silent();
+            let ecn = bandwidth.marking.ecn();
+            if let Some(transport) = self.transports[row as usize].as_deref_mut() {
+                transport.ecn = ecn;
+            }
+        }
         // Who is sent nothing must be found out about all the same.
         let starved = self.children.subscriptions_of_transport[row as usize]
             .iter()

@@ -1,4 +1,3 @@
-use crate::bandwidth::Bandwidth;
 use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
@@ -191,9 +190,7 @@ impl Engine {
         transport.configure(config);
         if headers_change && transport.bandwidth.is_some() {
             // Another way of feedback: what is known of the network is learned anew.
-            let next = transport.state.transport_cc_next;
-            let bandwidth = Bandwidth::new(self.config.estimator, &transport.config, next);
-            transport.bandwidth = Some(Box::new(bandwidth));
+            transport.watch_bandwidth(self.config.estimator);
         }
         match tables.secrets(row).map(|cell| cell.read()) {
             Some(Ok(secrets)) => transport.rekey(&secrets),

@@ -13,13 +13,16 @@ mod compete;
 mod controller;
 mod delay;
 mod loss;
+mod marking;
 mod meter;
 mod probe;
+mod retreat;
 mod scalable;
 mod sent;
 
 pub use controller::{Bounds, IonEstimator};
 pub use ion_wire::rtcp::ccfb::Ecn;
+pub(crate) use marking::Marking;
 pub use probe::Probe;
 pub use sent::{Refused, SentPackets};
 
@@ -63,6 +66,11 @@ pub trait Estimator: Send {
     /// drained is gone.
     fn sustained_bps(&self) -> u64 {
         self.target_bps()
+    }
+
+    /// The ECN bits to send with where feedback says what became of them.
+    fn ecn(&self) -> Ecn {
+        Ecn::NotEct
     }
 
     /// A probe to send now, if one is due. `wanted_bps` is what would be sent if the

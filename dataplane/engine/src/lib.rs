@@ -20,7 +20,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
-mod allocate;
+/// What a viewer's network carries, shared out over its tracks.
+pub mod allocate;
 mod bandwidth;
 mod batch;
 mod children;

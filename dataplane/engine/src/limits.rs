@@ -186,12 +186,16 @@ pub const VIEWER_FEEDBACKS: u32 = 32;
 
 /// A viewer's estimate is looked after this often while packets are sent, microseconds.
 pub const BANDWIDTH_US: u64 = 100_000;
+/// A viewer that has reported on nothing for this long is sent no ECN bits any more: its path may
+/// drop what has them, microseconds.
+pub const ECN_SILENCE_US: u64 = 1_500_000;
 /// Ways to send a video track that its allocation chooses from.
 pub const ALLOCATION_STEPS: usize = 16;
 /// Bits per second of a layer are measured over this long, microseconds.
 pub const LAYER_RATE_US: u64 = 500_000;
-/// Video is paused when not even its lowest layer has fitted for this long, microseconds.
-pub const VIDEO_SHORT_US: u64 = 1_000_000;
+/// Video is paused when three quarters of its lowest layer have not fitted for this long,
+/// microseconds: longer than a network stalls now and then.
+pub const VIDEO_SHORT_US: u64 = 2_000_000;
 /// A layer counts as unwatched after this long, microseconds.
 pub const LAYERS_UNWATCHED_US: u64 = 3_000_000;
 /// That it still is unwatched is told again this often, microseconds.
@@ -264,7 +268,7 @@ const _: () = {
 
 /// What a viewer's network is taken to carry at first, bits per second. Everything is sent before anything
 /// was heard of it: the first feedback must not take away what it has just seen arrive.
-pub(crate) const START_BPS: u64 = 10_000_000;
+pub const START_BPS: u64 = 10_000_000;
 
 /// Transport-wide numbers that a successor leaves out. They are stored with each report only, and a
 /// number that the viewer has seen before is never reported on again: it would be taken for lost. More than

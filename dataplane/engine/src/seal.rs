@@ -120,7 +120,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
     let header = Header::of(packet, &numbers, subscriber, dependency.as_ref());
     let limit = transport.max_datagram();
     let path = transport.path.ok_or(DropReason::SendFailed)?;
-    let open = out.batch().open_segment(&path);
+    let open = out.batch().open_segment(&path, transport.ecn);
     let space = out
         .batch()
         .space(MAX_DATAGRAM)
@@ -165,7 +165,7 @@ pub(crate) fn seal_media<O: Output<Message = PeerMessage>>(
         sealer.seal_rtp_in_place(header_len, plain_len, numbers.index, ssrc, space)
     };
     let len = len.map_err(srtp_drop)?;
-    out.batch().commit(&path, len);
+    out.batch().commit_ecn(&path, len, transport.ecn);
     transport.note_sent(now, len, ssrc, low16(numbers.index), numbered);
     Ok(len)
 }
@@ -227,7 +227,7 @@ pub(crate) fn seal_made<O: Output<Message = PeerMessage>>(
         .sealer
         .seal_rtp_in_place(header_len, plain_len, index, ssrc, space)
         .map_err(srtp_drop)?;
-    out.batch().commit(&path, len);
+    out.batch().commit_ecn(&path, len, transport.ecn);
     transport.note_sent(now, len, ssrc, low16(index), numbered);
     Ok(len)
 }

@@ -1,3 +1,4 @@
+use crate::congestion::Ecn;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{DerefMut, Range};
 
@@ -24,12 +25,15 @@ pub struct Transmit {
     pub segment: usize,
     /// Datagrams.
     pub count: usize,
+    /// ECN bits that all of them go out with.
+    pub ecn: Ecn,
 }
 
 impl Transmit {
     /// Whether another datagram of its length, or a shorter one, may join.
-    fn takes_more(&self, path: &Path) -> bool {
-        self.len == self.segment * self.count
+    fn takes_more(&self, path: &Path, ecn: Ecn) -> bool {
+        self.ecn == ecn
+            && self.len == self.segment * self.count
             && self.count < MAX_SEGMENTS
             && self.len + self.segment <= MAX_SEND_BYTES
             && self.path == *path
@@ -118,10 +122,11 @@ impl<F> TransmitBatch<F> {
         }
     }
 
-    /// The length that the next datagram on this path should have to join the send that is
-    /// open, if one is.
-    pub fn open_segment(&self, path: &Path) -> Option<usize> {
-        let last = self.sends.last().filter(|last| last.takes_more(path))?;
+    /// The length that the next datagram on this path, with these ECN bits, should have to
+    /// join the send that is open, if one is.
+    pub fn open_segment(&self, path: &Path, ecn: Ecn) -> Option<usize> {
+        let last = self.sends.last();
+        let last = last.filter(|last| last.takes_more(path, ecn))?;
         Some(last.segment)
     }
 
@@ -182,6 +187,11 @@ impl<F: DerefMut<Target = [u8]>> TransmitBatch<F> {
     /// Adds the first `len` bytes of what [`space`](Self::space) gave as one datagram.
     /// It joins the send before it if that goes the same way and the sizes allow.
     pub fn commit(&mut self, path: &Path, len: usize) {
+        self.commit_ecn(path, len, Ecn::NotEct);
+    }
+
+    /// The same, with these ECN bits.
+    pub fn commit_ecn(&mut self, path: &Path, len: usize, ecn: Ecn) {
         let start = self.used;
         match &mut self.memory {
             Memory::Contiguous(bytes) => self.used = (start + len).min(bytes.len()),
@@ -196,7 +206,7 @@ impl<F: DerefMut<Target = [u8]>> TransmitBatch<F> {
         }
         if let Some(last) = self.sends.last_mut()
             && len <= last.segment
-            && last.takes_more(path)
+            && last.takes_more(path, ecn)
         {
             last.len += len;
             last.count += 1;
@@ -208,6 +218,7 @@ impl<F: DerefMut<Target = [u8]>> TransmitBatch<F> {
             len,
             segment: len,
             count: 1,
+            ecn,
         });
     }
 

@@ -1,5 +1,6 @@
-use crate::bandwidth::Bandwidth;
+use crate::bandwidth::{Bandwidth, MakeEstimator};
 use crate::clock::PublisherClock;
+use crate::congestion::Ecn;
 use crate::limits::{
     MAX_DATAGRAM, RTCP_SENDERS, RTX_CREDIT_MAX, RTX_CREDIT_PERIOD, SSRCS_SENT,
     STREAMS_PER_TRANSPORT, TRANSPORT_CC_SKIP, VIEWER_FEEDBACKS, VIEWER_KEYFRAMES, VIEWER_NACKS,
@@ -204,6 +205,8 @@ pub(crate) struct Transport {
     pub(crate) budget: Budget,
     /// Of a viewer of video.
     pub(crate) bandwidth: Option<Box<Bandwidth>>,
+    /// What media goes out with: that of `bandwidth`, near the path.
+    pub(crate) ecn: Ecn,
     /// Bytes received since the last report, for REMB.
     pub(crate) bytes_since_report: u64,
     pub(crate) last_feedback: Micros,
@@ -237,12 +240,20 @@ impl Transport {
             ledger: HashMap::new(),
             budget: Budget::new(),
             bandwidth: None,
+            ecn: Ecn::NotEct,
             bytes_since_report: 0,
             last_feedback: Micros(0),
             state,
         };
         transport.configure(config);
         transport
+    }
+
+    /// Looks after the viewer's network from now on.
+    pub(crate) fn watch_bandwidth(&mut self, make: MakeEstimator) {
+        let bandwidth = Bandwidth::new(make, &self.config, self.state.transport_cc_next);
+        self.ecn = bandwidth.marking.ecn();
+        self.bandwidth = Some(Box::new(bandwidth));
     }
 
     /// Takes in a config of the same life.

@@ -1,3 +1,4 @@
+use ion_engine::congestion::Ecn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const HEADER: usize = size_of::<libc::cmsghdr>();
@@ -17,7 +18,8 @@ const V4_SPEC_DST: usize = 4;
 
 /// What one datagram's received control messages take at most, aligned.
 pub(crate) const RECEIVE_SPACE: usize = space(PKTINFO_V6).next_multiple_of(16);
-const SEND_SPACE: usize = space(PKTINFO_V6) + space(size_of::<u16>());
+const SEND_SPACE: usize =
+    space(PKTINFO_V6) + space(size_of::<u16>()) + space(size_of::<libc::c_int>());
 
 /// The control messages of one send.
 #[repr(C, align(8))]
@@ -33,9 +35,9 @@ impl SendControl {
         len: 0,
     };
 
-    /// Messages that choose the source address, unless it is unspecified, and the
-    /// segment size, unless there is but one datagram.
-    pub(crate) fn new(source: IpAddr, segment: Option<u16>) -> Self {
+    /// Messages that choose the source address, unless it is unspecified, the segment size,
+    /// unless there is but one datagram, and the ECN bits, if any.
+    pub(crate) fn new(source: IpAddr, segment: Option<u16>, v4: bool, ecn: Ecn) -> Self {
         let mut control = Self::NONE;
         if !source.is_unspecified() {
             match source {
@@ -53,6 +55,14 @@ impl SendControl {
         }
         if let Some(segment) = segment {
             control.push(libc::SOL_UDP, libc::UDP_SEGMENT, &segment.to_ne_bytes());
+        }
+        if ecn != Ecn::NotEct {
+            let (level, kind) = if v4 {
+                (libc::IPPROTO_IP, libc::IP_TOS)
+            } else {
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS)
+            };
+            control.push(level, kind, &libc::c_int::from(ecn as u8).to_ne_bytes());
         }
         control
     }
@@ -107,11 +117,12 @@ mod tests {
             let ip: IpAddr = ip.parse().unwrap();
             let mut control = SendControl::NONE;
             control.push(libc::SOL_UDP, libc::UDP_GRO, &[1, 2, 3, 4]);
-            let pktinfo = SendControl::new(ip, None);
+            let pktinfo = SendControl::new(ip, None, ip.is_ipv4(), Ecn::Ect1);
             let mut bytes = control.bytes[..control.len].to_vec();
             bytes.extend(&pktinfo.bytes[..pktinfo.len]);
             assert_eq!(local_address(&bytes), Some(ip));
-            assert_eq!(local_address(&bytes[..bytes.len() - 16]), None, "cut");
+            let before = bytes.len() - space(size_of::<libc::c_int>());
+            assert_eq!(local_address(&bytes[..before - 16]), None, "cut");
         }
     }
 

@@ -1,6 +1,7 @@
 use crate::backend::SendReport;
 use crate::cmsg::SendControl;
 use crate::sockaddr::SockAddr;
+use ion_engine::congestion::Ecn;
 use ion_engine::transmit::{FilledFrame, MAX_SEGMENTS, Path, Transmit};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
@@ -31,31 +32,31 @@ impl Message {
     /// until `self` moves or `payload` ends, and nobody checks that.
     pub(crate) fn set(
         &mut self,
-        path: &Path,
+        (path, ecn): (&Path, Ecn),
         segment: Option<u16>,
         payload: &[u8],
     ) -> *const libc::msghdr {
         self.payload = piece(payload);
         self.header.msg_iov = &raw mut self.payload;
         self.header.msg_iovlen = 1;
-        self.address(path, segment)
+        self.address(path, segment, ecn)
     }
 
     /// The same with a payload in pieces, which must live and stay put too.
     fn set_pieces(
         &mut self,
-        path: &Path,
+        (path, ecn): (&Path, Ecn),
         segment: Option<u16>,
         pieces: &mut [libc::iovec],
     ) -> *const libc::msghdr {
         self.header.msg_iov = pieces.as_mut_ptr();
         self.header.msg_iovlen = pieces.len();
-        self.address(path, segment)
+        self.address(path, segment, ecn)
     }
 
-    fn address(&mut self, path: &Path, segment: Option<u16>) -> *const libc::msghdr {
+    fn address(&mut self, path: &Path, segment: Option<u16>, ecn: Ecn) -> *const libc::msghdr {
         self.name = SockAddr::new(path.remote);
-        self.control = SendControl::new(path.local, segment);
+        self.control = SendControl::new(path.local, segment, path.remote.is_ipv4(), ecn);
         self.header.msg_name = self.name.as_ptr().cast_mut().cast();
         self.header.msg_namelen = self.name.len();
         let len = self.control.len();
@@ -122,14 +123,14 @@ unsafe fn send_message(
 /// is refused too: then it was not the segmentation.
 pub(crate) fn send_one_by_one<'a>(
     fd: BorrowedFd<'_>,
-    path: &Path,
+    (path, ecn): (&Path, Ecn),
     datagrams: impl ExactSizeIterator<Item = &'a [u8]>,
     report: &mut SendReport,
 ) {
     let mut message = Message::empty();
     let mut left = datagrams.len() as u64;
     for datagram in datagrams {
-        let header = message.set(path, None, datagram);
+        let header = message.set((path, ecn), None, datagram);
         // SAFETY: it points into `message` and `datagram`.
         if let Err(error) = unsafe { send_message(fd, header, report) } {
             match Failure::of(error, 1) {
@@ -161,7 +162,7 @@ pub(crate) fn send_frames<F: DerefMut<Target = [u8]>>(
     let segment = u16::try_from(send.segment)
         .ok()
         .filter(|_| frames.len() > 1);
-    let header = message.set_pieces(&send.path, segment, pieces);
+    let header = message.set_pieces((&send.path, send.ecn), segment, pieces);
     // SAFETY: it points into `message`, `pieces` and the frames.
     let sent = unsafe { send_message(fd, header, report) };
     let count = send.count as u64;
@@ -175,7 +176,7 @@ pub(crate) fn send_frames<F: DerefMut<Target = [u8]>>(
         Err(Failure::Refused) => report.failed += count,
         Err(Failure::Segmentation) => {
             let datagrams = frames.iter().map(FilledFrame::datagram);
-            send_one_by_one(fd, &send.path, datagrams, report);
+            send_one_by_one(fd, (&send.path, send.ecn), datagrams, report);
         }
     }
 }

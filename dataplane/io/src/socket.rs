@@ -4,7 +4,7 @@ use crate::reuseport::{MediaSocket, set_option};
 use crate::single::{Failure, send_frames, send_one_by_one};
 use crate::xdp::Frame;
 use ion_engine::transmit::{Payload, Transmit, TransmitBatch};
-use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -263,7 +263,7 @@ impl<'a> SocketSender<'a> {
         };
         let transmit = quinn_udp::Transmit {
             destination: path.remote,
-            ecn: None,
+            ecn: EcnCodepoint::from_bits(send.ecn as u8),
             contents: bytes,
             segment_size: (send.count > 1).then_some(send.segment),
             src_ip: (!path.local.is_unspecified()).then_some(path.local),
@@ -280,7 +280,12 @@ impl<'a> SocketSender<'a> {
             Failure::Full => report.full += send.count as u64,
             Failure::Refused => report.failed += send.count as u64,
             Failure::Segmentation => {
-                send_one_by_one(fd, path, bytes.chunks(send.segment.max(1)), report);
+                send_one_by_one(
+                    fd,
+                    (path, send.ecn),
+                    bytes.chunks(send.segment.max(1)),
+                    report,
+                );
             }
         }
     }

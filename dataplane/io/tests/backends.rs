@@ -5,6 +5,7 @@
 )]
 
 use ion_engine::Path;
+use ion_engine::congestion::Ecn;
 use ion_io::uring::UringConfig;
 use ion_io::{Backend, Doorbell, IoMode, MediaPort, SendReport};
 use rustix::fd::{AsFd, AsRawFd};
@@ -136,6 +137,46 @@ fn mixed_sizes_are_echoed_intact_and_runs_go_as_one_send() {
                 assert_eq!(from, setup.media);
                 assert_eq!(&buffer[..len], expected);
             }
+        }
+    }
+}
+
+#[test]
+fn ecn_bits_go_out_as_asked_with_segments_and_without() {
+    for mode in MODES {
+        for media in ["127.0.0.1:0", "[::1]:0"] {
+            let mut setup = setup(mode, media);
+            let client = client(media);
+            let state = quinn_udp::UdpSocketState::new((&client).into()).unwrap();
+            // Beside the messages of joined datagrams it has no room for the bits.
+            set(&client, libc::SOL_UDP, libc::UDP_GRO, 0);
+            let path = Path {
+                remote: client.local_addr().unwrap(),
+                local: setup.media.ip(),
+            };
+            let asked = [(Ecn::Ect1, 3), (Ecn::NotEct, 2), (Ecn::Ect1, 1)];
+            let mut batch = setup.backend.batch(1 << 16, 16);
+            for (number, ecn) in asked.iter().flat_map(|(ecn, n)| vec![*ecn; *n]).enumerate() {
+                batch.space(500).unwrap()[..500].copy_from_slice(&datagram(number, 500));
+                batch.commit_ecn(&path, 500, ecn);
+            }
+            let (_, mut sender) = setup.backend.split();
+            let report = sender.send(&mut batch).unwrap();
+            assert_eq!((report.sends, report.datagrams), (3, 6), "{mode:?}");
+            let mut seen = Vec::new();
+            while seen.len() < 6 {
+                let mut buffers = [[0; 2_048]; 8];
+                let mut slices = buffers.each_mut().map(|b| std::io::IoSliceMut::new(b));
+                let mut meta = [quinn_udp::RecvMeta::default(); 8];
+                client.peek(&mut [0; 1]).unwrap();
+                let count = state
+                    .recv((&client).into(), &mut slices, &mut meta)
+                    .unwrap();
+                for meta in &meta[..count] {
+                    seen.push(meta.ecn.map_or(0, |ecn| ecn as u8));
+                }
+            }
+            assert_eq!(seen, [1, 1, 1, 0, 0, 1], "{mode:?} {media}");
         }
     }
 }
@@ -330,14 +371,17 @@ fn a_refused_send_is_counted_and_the_others_go() {
 /// A socket that sends without checksums may not use GSO: the kernel says EINVAL,
 /// as it does for devices without the offload.
 fn without_checksums(port: &MediaPort) {
-    let one = 1_i32;
+    set(&port.workers[0][0], libc::SOL_SOCKET, libc::SO_NO_CHECK, 1);
+}
+
+fn set(socket: &impl AsFd, level: i32, option: i32, value: i32) {
     // SAFETY: the value outlives the call, and the length is its own.
     let result = unsafe {
         libc::setsockopt(
-            port.workers[0][0].as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NO_CHECK,
-            (&raw const one).cast(),
+            socket.as_fd().as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
             size_of::<i32>() as u32,
         )
     };

@@ -54,7 +54,8 @@ impl MediaSpec {
             scalable: false,
             again: false,
             bounds: Bounds {
-                start_bps: 300_000,
+                // The product's own: see `limits`.
+                start_bps: ion_engine::limits::START_BPS,
                 min_bps: 100_000,
                 max_bps: 50_000_000,
             },

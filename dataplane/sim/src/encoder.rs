@@ -1,5 +1,6 @@
 use crate::random::Random;
 use ion_engine::Micros;
+use ion_engine::allocate::{MARGIN, Patience};
 
 /// A picture as it leaves the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,15 +51,11 @@ pub struct Encoder {
     /// Layer sent now, and wished.
     layer: usize,
     wished: usize,
-    /// Since when a higher layer would have fitted.
-    fits_since: Option<Micros>,
+    /// How long it must wait for a higher one.
+    patience: Patience,
     /// Changes of layer.
     pub switches: u32,
 }
-
-/// A higher layer must fit this well, and for this long, microseconds.
-const UP_MARGIN: f64 = 1.1;
-const UP_US: u64 = 500_000;
 
 impl Encoder {
     /// An encoder at so many pictures a second, from `start` on.
@@ -72,7 +69,7 @@ impl Encoder {
             last_key: None,
             layer: 0,
             wished: 0,
-            fits_since: None,
+            patience: Patience::new(),
             switches: 0,
         }
     }
@@ -83,6 +80,11 @@ impl Encoder {
             Source::Adaptive { max_bps, .. } => *max_bps,
             Source::Layers { bps, .. } => bps.last().copied().unwrap_or(0),
         }
+    }
+
+    /// Whether it has no rate of its own, but layers to choose from.
+    pub fn has_layers(&self) -> bool {
+        matches!(self.source, Source::Layers { .. })
     }
 
     /// The player needs a keyframe.
@@ -106,18 +108,13 @@ impl Encoder {
         let fitting = bps.iter().rposition(|&rate| rate <= target).unwrap_or(0);
         let up = bps
             .get(self.wished + 1)
-            .is_some_and(|&rate| rate as f64 * UP_MARGIN <= target as f64);
+            .is_some_and(|&rate| rate * MARGIN.0 / MARGIN.1 <= target);
         if fitting < self.wished {
             self.wished = fitting;
-            self.fits_since = None;
-        } else if up {
-            let since = *self.fits_since.get_or_insert(now);
-            if now.since(since) >= UP_US {
-                self.wished += 1;
-                self.fits_since = None;
-            }
-        } else {
-            self.fits_since = None;
+            self.patience.fell(now);
+        } else if up && self.patience.may_rise(now) {
+            self.wished += 1;
+            self.patience.rose(now);
         }
         if self.wished != self.layer {
             self.switch();

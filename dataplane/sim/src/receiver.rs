@@ -1,5 +1,6 @@
 use crate::link::{Load, Packet};
 use crate::player::Player;
+use crate::random::Random;
 use ion_engine::Micros;
 use ion_engine::congestion::Ecn;
 use ion_wire::rtcp::ccfb::{self, StreamReport};
@@ -25,13 +26,15 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    pub(crate) fn new(flow: usize, scalable: bool, delay_us: u64) -> Self {
+    pub(crate) fn new(flow: usize, scalable: bool, delay_us: u64, seed: u64) -> Self {
+        // Where in its rhythm a receiver is when something happens is chance.
+        let phase = Random::new(seed).unit() * FEEDBACK_US as f64;
         Self {
             flow,
             scalable,
             base: 0,
             arrivals: VecDeque::new(),
-            fed: Micros(0),
+            fed: Micros(phase as u64),
             count: 0,
             delay_us,
             player: Player::new(),

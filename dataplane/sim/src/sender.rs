@@ -121,13 +121,25 @@ impl Sender {
             self.estimator.on_timeout(now, unheard);
         }
         let target = self.estimator.target_bps();
-        if active && let Some(picture) = self.encoder.picture(now, target) {
+        // Layers are chosen for what there is when a queue is gone, as the engine does.
+        let rate = if self.encoder.has_layers() {
+            self.estimator.sustained_bps()
+        } else {
+            target
+        };
+        if active && let Some(picture) = self.encoder.picture(now, rate) {
             self.cut(picture);
         }
         let passed = now.since(self.ticked) as f64;
         self.ticked = now;
         if active && self.probe.is_none() {
-            let wanted = self.encoder.max_bps() * 21 / 20;
+            // Twice, for layers, as the engine does: then nothing needs to be spread.
+            let most = self.encoder.max_bps();
+            let wanted = if self.encoder.has_layers() {
+                2 * most
+            } else {
+                most * 21 / 20
+            };
             self.probe = self
                 .estimator
                 .probe(now, wanted)

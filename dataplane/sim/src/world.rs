@@ -322,7 +322,7 @@ fn make_media(flow: usize, spec: &MediaSpec, seed: u64, make: MakeEstimator<'_>)
     };
     Media {
         sender: Sender::new(&sender, make(spec.bounds), encoder),
-        receiver: Receiver::new(flow, spec.scalable, spec.delay_us),
+        receiver: Receiver::new(flow, spec.scalable, spec.delay_us, encoder_seed),
         tally: Tally::default(),
         active: false,
         spec: spec.clone(),

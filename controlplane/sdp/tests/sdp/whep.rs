@@ -70,6 +70,26 @@ fn chromium() {
     );
 }
 
+/// RFC 8888, section 6: said of all payload types of a section, and instead of what cannot tell of marks.
+#[test]
+fn who_reports_by_rfc_8888_is_answered_so() {
+    let with_ccfb = text("chromium_recvonly")
+        .replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-fb:* ack ccfb\r\n");
+    // `webrtc-sdp` knows no `ack ccfb`: no second opinion.
+    let offer = parse(&with_ccfb);
+    let answer = whep::answer(&offer, &local(), &camera(CodecKind::Vp8, ""), &senders()).unwrap();
+    check_answer(&offer, &answer.sdp);
+    let written = answer.sdp.to_string();
+    assert_eq!(written.matches("a=rtcp-fb:* ack ccfb\r\n").count(), 2);
+    assert_eq!(written.matches(" transport-cc").count(), 0);
+    assert_eq!(written.matches("ack ccfb").count(), 2);
+    assert_eq!(parse(&written), answer.sdp);
+    let payloads = answer.tracks.iter().flat_map(|track| &track.payloads);
+    for payload in payloads {
+        assert!(payload.feedback.ccfb && !payload.feedback.transport_cc);
+    }
+}
+
 #[test]
 fn a_later_publisher_may_bring_any_codec_of_the_answer() {
     let answer = answer("chromium_recvonly", &camera(CodecKind::Vp8, ""));

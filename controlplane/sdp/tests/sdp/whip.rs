@@ -79,6 +79,7 @@ fn chromium() {
         fir: true,
         remb: true,
         transport_cc: true,
+        ccfb: false,
     };
     assert_eq!(video.feedback, all);
     assert_eq!(video.mid.as_ref().unwrap().as_str(), "1");

@@ -1,5 +1,4 @@
 use super::link;
-use crate::bandwidth::Bandwidth;
 use crate::counters::Renew;
 use crate::engine::Engine;
 use crate::subscription::{Subscriber, Used};
@@ -74,9 +73,7 @@ impl Engine {
             return;
         };
         if !audio && transport.bandwidth.is_none() {
-            let next = transport.state.transport_cc_next;
-            let bandwidth = Bandwidth::new(make, &transport.config, next);
-            transport.bandwidth = Some(Box::new(bandwidth));
+            transport.watch_bandwidth(make);
         }
         let media = Sent {
             subscription: row,

@@ -8,6 +8,10 @@ const MEMORY_US: u64 = 15_000_000;
 const GROWTH_BPS: f64 = 110_000.0;
 /// What is left of the target when something is lost.
 const AT_LOSS: f64 = 0.85;
+/// Of what was sent then, what is held for a while after, ...
+const FLOOR: f64 = 0.5;
+/// ... microseconds.
+const FLOOR_US: u64 = 10_000_000;
 /// A queue longer than this is not competed for, microseconds.
 const QUEUE_MAX_US: f64 = 450_000.0;
 /// A queue shorter than this is nobody's, microseconds, ...
@@ -42,6 +46,7 @@ pub(crate) struct Competition {
     stepped: Micros,
     cut: Micros,
     ended: Option<Micros>,
+    held: f64,
     tested: Micros,
     /// When there last was a queue.
     seen: Micros,
@@ -56,6 +61,7 @@ impl Competition {
             stepped: Micros(0),
             cut: Micros(0),
             ended: None,
+            held: 0.0,
             tested: Micros(0),
             seen: Micros(0),
             test_queue_us: None,
@@ -76,8 +82,15 @@ impl Competition {
         self.test_queue_us = None;
     }
 
-    fn end(&mut self, now: Micros) -> Move {
+    /// Not below this for a while after it: others may only have paused.
+    pub(crate) fn floor(&self, now: Micros) -> f64 {
+        let lately = self.ended.is_some_and(|at| now.since(at) < FLOOR_US);
+        if lately { self.held } else { 0.0 }
+    }
+
+    fn end(&mut self, now: Micros, held: f64) -> Move {
         self.active = false;
+        self.held = FLOOR * held;
         self.ended = Some(now);
         Move::None
     }
@@ -89,6 +102,7 @@ impl Competition {
         queue_us: f64,
         (lost, packets): (usize, usize),
         rtt_us: u64,
+        target: f64,
     ) -> Move {
         if !self.active {
             return Move::None;
@@ -97,7 +111,8 @@ impl Competition {
             self.seen = now;
         }
         if queue_us > QUEUE_MAX_US || now.since(self.seen) > GONE_US {
-            return self.end(now);
+            let target = if queue_us > QUEUE_MAX_US { 0.0 } else { target };
+            return self.end(now, target);
         }
         let passed_us = now.since(self.stepped).min(200_000);
         self.stepped = now;
@@ -107,7 +122,7 @@ impl Competition {
             }
             self.test_queue_us = None;
             if queue_us < TEST_LEFT * before {
-                return self.end(now);
+                return self.end(now, target / TEST_SHARE);
             }
             return Move::To(1.0 / TEST_SHARE);
         }
@@ -136,7 +151,7 @@ mod tests {
         (0..count)
             .map(|at| {
                 let now = Micros((from_ms + at * 50) * 1_000);
-                competition.step(now, queue(at), (0, 10), 100_000)
+                competition.step(now, queue(at), (0, 10), 100_000, 1e6)
             })
             .collect()
     }
@@ -153,7 +168,7 @@ mod tests {
         let mut last = Move::By(0.0);
         for at in 0..400 {
             let now = Micros(20_100_000 + at * 50_000);
-            last = competition.step(now, queue, (0, 10), 100_000);
+            last = competition.step(now, queue, (0, 10), 100_000, 1e6);
             queue = match last {
                 Move::To(share) if share < 1.0 => 60_000.0,
                 Move::To(_) => 200_000.0,
@@ -162,6 +177,10 @@ mod tests {
         }
         assert_eq!(last, Move::None);
         assert_eq!(competition.patience(Micros(60_000_000)), PATIENCE);
+        // Half of what it had then is held for a while.
+        let ended = competition.ended.unwrap();
+        assert!((competition.floor(ended) - FLOOR * 1e6 / TEST_SHARE).abs() < 1.0);
+        assert!(competition.floor(ended + FLOOR_US) < 1.0);
     }
 
     #[test]

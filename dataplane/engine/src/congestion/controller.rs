@@ -3,24 +3,21 @@ use super::delay::{DelayDetector, Signal, micros_f64};
 use super::loss::{LossMeter, Verdict};
 use super::meter::RateMeter;
 use super::probe::{Prober, Shown};
+use super::retreat::{Congestion, Retreat};
 use super::scalable::Scalable;
-use super::{Estimator, PacketReport, Probe};
+use super::{Ecn, Estimator, PacketReport, Probe};
 use crate::time::Micros;
 
 /// What is delivered is measured over this long, microseconds, ...
 const RATE_US: u64 = 400_000;
 /// ... and over this where the path has just changed.
 const FAST_RATE_US: u64 = 80_000;
-/// Of what is delivered while there is a queue, what is sent when the queue is gone.
-const BACK_OFF: f64 = 0.93;
-/// A queue this long is drained at half the rate, microseconds.
-const DRAIN_US: f64 = 350_000.0;
-/// A reduction has this long, and a round trip, to show, microseconds.
-const SETTLE_US: u64 = 100_000;
-/// A queue shorter than this is not worth competing for, microseconds.
-const COMPETED_US: f64 = 60_000.0;
-/// What was delivered longer ago than this means nothing, microseconds.
-const STALE_US: u64 = 3_000_000;
+/// Of what was delivered before, what it must have fallen to for the path to have changed.
+const FALLEN: f64 = 0.7;
+/// Weight of each message in what is sent usually.
+const USUAL_WEIGHT: f64 = 0.03;
+/// So much more than usual is a rise.
+const RISING: f64 = 1.25;
 /// What is delivered without a queue is carried: this share of it, since it wavers.
 const PROVEN: f64 = 0.9;
 /// ... when the path has not been congested for this long, microseconds.
@@ -80,6 +77,10 @@ pub struct IonEstimator {
     delivered: RateMeter,
     sent: RateMeter,
     rtt_us: u64,
+    /// What was sent in the last seconds, bits per second.
+    usual: f64,
+    /// How long ago the newest packet was sent that was heard of.
+    heard_us: u64,
     /// Delay of the newest packet, to see clocks leap.
     last_delay: Option<i64>,
     last_feedback: Option<Micros>,
@@ -88,15 +89,7 @@ pub struct IonEstimator {
     growth: f64,
     /// What the path was last seen to carry.
     capacity: Option<f64>,
-    /// While a queue drains, what to go on with.
-    resume: Option<f64>,
-    cut: Micros,
-    cut_queue_us: f64,
-    /// Reductions since the queue was last gone, and how long it was at the first.
-    cuts: u32,
-    first_queue_us: f64,
-    first_rate: f64,
-    first_cut: Micros,
+    retreat: Retreat,
     silenced: Micros,
     rested: Micros,
     remb: Option<(f64, Micros)>,
@@ -130,18 +123,14 @@ impl IonEstimator {
             delivered: RateMeter::new(),
             sent: RateMeter::new(),
             rtt_us: 100_000,
+            usual: 0.0,
+            heard_us: 100_000,
             last_delay: None,
             last_feedback: None,
             grown: Micros(0),
             growth: GROWTH.1,
             capacity: None,
-            resume: None,
-            cut: Micros(0),
-            cut_queue_us: 0.0,
-            cuts: 0,
-            first_queue_us: 0.0,
-            first_rate: 0.0,
-            first_cut: Micros(0),
+            retreat: Retreat::new(),
             silenced: Micros(0),
             rested: Micros(0),
             remb: None,
@@ -203,51 +192,53 @@ impl IonEstimator {
 
     /// There is too long a queue: down to what is delivered, and below until it is gone.
     fn back_off(&mut self, now: Micros) {
-        let queue = self.delay.queue_us();
-        let settled = now.since(self.cut) > self.rtt_us + SETTLE_US;
-        if !settled && queue < 1.4 * self.cut_queue_us {
+        let queue_us = self.delay.queue_us();
+        let settled = self.retreat.is_settled(now, self.rtt_us);
+        if !settled && queue_us < self.retreat.grown_us() {
             return;
         }
         let patience = self.competition.patience(now);
-        let stays = queue > (0.8 * self.first_queue_us).max(COMPETED_US);
-        if settled && self.cuts >= patience && stays {
+        if settled && self.retreat.stays(patience, queue_us) {
             self.competition.begin(now);
-            if now.since(self.first_cut) < STALE_US {
-                self.resume = self.resume.map(|resume| resume.max(self.first_rate));
-            }
-            self.end_drain();
-            return;
+            self.retreat.restore(now);
+            return self.end_drain();
         }
-        let rate = self
-            .delivered
-            .bps(FAST_RATE_US)
-            .or_else(|| self.delivered.bps_at_most(RATE_US));
-        let Some(rate) = rate else { return };
-        if self.cuts == 0 {
-            (self.first_queue_us, self.first_rate) = (queue, rate.min(self.target));
-            self.first_cut = now;
-        }
-        self.cuts += u32::from(settled);
-        (self.cut, self.cut_queue_us) = (now, queue);
+        let Some(rate) = self.carried() else { return };
+        let sent = self.sent.bps_at_most(FAST_RATE_US).unwrap_or(self.target);
+        let lately = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
+        let seen = Congestion {
+            queue_us,
+            to_come_us: micros_f64(self.heard_us.cast_signed()) * (sent / rate - 1.0).max(0.0),
+            rate,
+            target: self.target,
+            limited: self.is_at_target(),
+            rising: lately > RISING * self.usual,
+            least: self.competition.floor(now),
+            settled,
+        };
         self.growth = GROWTH.0;
         self.capacity = Some(rate);
         self.prober.postpone(now);
-        let resume = (BACK_OFF * rate).min(self.resume.unwrap_or(self.target));
-        // A path that has lost much of its capacity has a queue still to come.
-        let fallen = rate < 0.6 * self.target;
-        let drained = if fallen {
-            0.5
-        } else {
-            1.0 - (queue / DRAIN_US).min(0.5)
+        let drain = self.retreat.cut(now, &seen);
+        self.set(drain.max(seen.least).min(self.target));
+    }
+
+    /// What is delivered while there is a queue, bits per second: over long, since it wavers, unless
+    /// it has just fallen.
+    fn carried(&self) -> Option<f64> {
+        let fast = self.delivered.bps(FAST_RATE_US);
+        let slow = self.delivered.bps_at_most(RATE_US);
+        let delivered = match (fast, slow) {
+            (Some(fast), Some(slow)) if fast > FALLEN * slow => Some(slow),
+            (fast, slow) => fast.or(slow),
         };
-        self.resume = Some(resume);
-        self.set((resume * drained).min(self.target));
+        // What the path loses anyhow was carried by the bottleneck all the same.
+        delivered.map(|rate| rate / (1.0 - self.loss.own().min(0.3)))
     }
 
     /// The queue is gone: on with what the path carries.
     fn end_drain(&mut self) {
-        self.cuts = 0;
-        if let Some(resume) = self.resume.take() {
+        if let Some(resume) = self.retreat.end_drain() {
             self.set(resume.max(self.target));
         }
     }
@@ -302,14 +293,18 @@ impl Estimator for IonEstimator {
     fn on_feedback(&mut self, now: Micros, packets: &[PacketReport]) {
         let Some(last) = packets.last() else { return };
         let rtt = now.since(last.sent);
+        self.heard_us = rtt.min(2_000_000);
         self.rtt_us = (7 * self.rtt_us + rtt.min(2_000_000)) / 8;
         self.last_feedback = Some(now);
         let judged = self.take(now, packets);
+        if let Some(sent) = self.sent.bps_at_most(RATE_US) {
+            self.usual += (sent - self.usual) * USUAL_WEIGHT;
+        }
         let loss = self.loss.judge(now);
         if let Verdict::Lower(share) = loss
-            && now.since(self.cut) > self.rtt_us + SETTLE_US
+            && self.retreat.is_settled(now, self.rtt_us)
         {
-            self.cut = now;
+            self.retreat.lowered(now);
             self.growth = GROWTH.0;
             self.prober.postpone(now);
             self.set(self.target * (1.0 - 0.5 * share));
@@ -323,7 +318,9 @@ impl Estimator for IonEstimator {
         let lost = packets.iter().filter(|p| p.arrived.is_none()).count();
         let queue = self.delay.queue_us();
         let lost = (lost, packets.len());
-        let step = self.competition.step(now, queue, lost, self.rtt_us);
+        let step = self
+            .competition
+            .step(now, queue, lost, self.rtt_us, self.target);
         match step {
             Move::None if judged && self.delay.signal() == Signal::Over => self.back_off(now),
             Move::None => {}
@@ -336,12 +333,15 @@ impl Estimator for IonEstimator {
         }
         if self.delay.signal() == Signal::Empty {
             self.end_drain();
+            self.retreat.is_over();
+        } else if self.retreat.is_drained(now) {
+            self.end_drain();
         }
-        let free = self.delay.signal() == Signal::Empty && self.resume.is_none();
+        let free = self.delay.signal() == Signal::Empty;
         if free && step == Move::None && loss == Verdict::Fine {
             self.grow(now);
             // What arrives without a queue is proven, whoever decided to send it.
-            if now.since(self.cut) > PROVEN_US {
+            if self.retreat.since_us(now) > PROVEN_US {
                 let proven = self.delivered.bps(RATE_US).unwrap_or(0.0);
                 self.set(self.target.max(PROVEN * proven));
             }
@@ -376,8 +376,7 @@ impl Estimator for IonEstimator {
             self.rested = now;
             self.delay.rest();
             self.loss = LossMeter::new();
-            self.resume = None;
-            self.cuts = 0;
+            self.retreat = Retreat::new();
         }
         let silent = unheard.is_some_and(|at| now.since(at) > patience)
             && now.since(last) > patience
@@ -395,13 +394,19 @@ impl Estimator for IonEstimator {
     }
 
     fn sustained_bps(&self) -> u64 {
-        let sustained = self.resume.unwrap_or(self.target).max(self.target);
+        let resume = self.retreat.resume().unwrap_or(0.0);
+        let kept = self.retreat.kept().unwrap_or(0.0);
+        let sustained = self.target.max(resume).max(kept);
         bps_u64(self.bounded(sustained))
+    }
+
+    fn ecn(&self) -> Ecn {
+        Ecn::Ect1
     }
 
     fn probe(&mut self, now: Micros, wanted_bps: u64) -> Option<Probe> {
         let quiet = self.delay.signal() == Signal::Empty
-            && self.resume.is_none()
+            && self.retreat.resume().is_none()
             && !self.scalable.is_marking(now)
             && self.loss.share() < 0.05;
         let wanted = bps_f64(wanted_bps.min(self.bounds.max_bps));
@@ -415,98 +420,10 @@ impl Estimator for IonEstimator {
     fn is_unlimited(&self) -> bool {
         let sent = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
         self.delay.signal() == Signal::Empty
-            && self.resume.is_none()
+            && self.retreat.resume().is_none()
             && sent < 0.6 * bps_f64(self.target_bps())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::Ecn;
-    use super::*;
-
-    /// Sends at a rate over a path of a capacity, with feedback each 50 ms, from a second on.
-    fn drive(estimator: &mut IonEstimator, from: u64, seconds: u64, sent_bps: u64, capacity: u64) {
-        let (gap, service) = (8_000_000_000 / sent_bps, 8_000_000_000 / capacity);
-        let (mut packets, mut free) = (Vec::new(), 0);
-        let mut sent = from * 1_000_000;
-        let mut due = sent + 50_000;
-        while sent < (from + seconds) * 1_000_000 {
-            free = u64::max(free, sent) + service;
-            packets.push(PacketReport {
-                sent: Micros(sent),
-                arrived: Some((free + 20_000).cast_signed()),
-                bytes: 1_000,
-                ecn: Ecn::NotEct,
-                probe: None,
-            });
-            sent += gap;
-            if sent >= due {
-                estimator.on_feedback(Micros(due + 50_000), &packets);
-                packets.clear();
-                due += 50_000;
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_not_sent_proves_nothing() {
-        let mut estimator = IonEstimator::new(Bounds::default());
-        drive(&mut estimator, 1, 30, 200_000, 50_000_000);
-        assert_eq!(estimator.target_bps(), Bounds::default().start_bps);
-        assert!(estimator.is_unlimited());
-    }
-
-    #[test]
-    fn what_is_delivered_without_a_queue_is_proven_and_with_one_it_is_the_limit() {
-        let mut estimator = IonEstimator::new(Bounds::default());
-        drive(&mut estimator, 1, 5, 4_000_000, 50_000_000);
-        assert!(estimator.target_bps() > 3_500_000);
-        drive(&mut estimator, 6, 1, 4_000_000, 1_000_000);
-        assert!(
-            estimator.target_bps() < 1_000_000,
-            "{}",
-            estimator.target_bps()
-        );
-        assert!(estimator.sustained_bps() > estimator.target_bps());
-        assert!(!estimator.is_unlimited());
-    }
-
-    #[test]
-    fn silence_lowers_it_and_a_receiver_bounds_it() {
-        let mut estimator = IonEstimator::new(Bounds::default());
-        drive(&mut estimator, 1, 5, 4_000_000, 50_000_000);
-        let before = estimator.target_bps();
-        for tenth in 0..20 {
-            let now = Micros(7_000_000 + tenth * 100_000);
-            estimator.on_timeout(now, Some(Micros(6_000_000)));
-        }
-        assert!(estimator.target_bps() < before / 4);
-        for (remb, low, high) in [
-            (0, 40_000, 40_000),
-            (300_000, 40_000, 300_000),
-            (u64::MAX, 40_000, 100_000_000),
-        ] {
-            estimator.on_remb(Micros(9_000_000), remb);
-            assert!((low..=high).contains(&estimator.target_bps()), "{remb}");
-        }
-    }
-
-    #[test]
-    fn a_clock_that_leaps_is_no_queue() {
-        let mut estimator = IonEstimator::new(Bounds::default());
-        drive(&mut estimator, 1, 5, 2_000_000, 50_000_000);
-        let before = estimator.target_bps();
-        let packets: Vec<_> = (0..50)
-            .map(|at: u64| PacketReport {
-                sent: Micros(6_000_000 + at * 4_000),
-                arrived: Some(900_000_000 + (at * 4_000).cast_signed()),
-                bytes: 1_000,
-                ecn: Ecn::NotEct,
-                probe: None,
-            })
-            .collect();
-        estimator.on_feedback(Micros(6_300_000), &packets);
-        assert!(estimator.target_bps() >= before);
-    }
-}
+mod tests;

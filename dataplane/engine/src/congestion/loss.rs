@@ -80,7 +80,7 @@ impl LossMeter {
             self.floor = [self.share, self.floor[0]];
         }
         self.floor[0] = self.floor[0].min(self.share);
-        let own = self.floor[0].min(self.floor[1]);
+        let own = self.own();
         let above = self.share.min(share) - own;
         self.holds = self.share > LOW && above > 0.2 * own + 0.01;
         if above > HIGH {
@@ -90,6 +90,11 @@ impl LossMeter {
         } else {
             Verdict::Fine
         }
+    }
+
+    /// What the path loses whatever is sent, 0 to 1.
+    pub(crate) fn own(&self) -> f64 {
+        self.floor[0].min(self.floor[1])
     }
 
     /// Loss as last seen, smoothed, 0 to 1.

@@ -14,6 +14,8 @@ const MOST_BYTES: f64 = 100_000.0;
 const INTERVAL_US: (u64, u64) = (1_500_000, 4_000_000);
 /// A probe is given up when nothing more is heard of it for this long, microseconds.
 const GIVE_UP_US: u64 = 1_000_000;
+/// Odd, with bits all over.
+const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 /// What must arrive of the rate it was sent with, for the path to carry it.
 const CARRIED: f64 = 0.85;
 
@@ -69,6 +71,8 @@ pub(crate) struct Prober {
     interval_us: u64,
     /// How many times the target to probe for.
     factor: f64,
+    /// Of the times that packets carry, in which chance has its part.
+    chance: u64,
 }
 
 impl Prober {
@@ -80,6 +84,7 @@ impl Prober {
             interval_us: INTERVAL_US.0,
             // At the start nothing is known.
             factor: 3.0,
+            chance: 0,
         }
     }
 
@@ -132,6 +137,7 @@ impl Prober {
         flight.heard_at = now;
         flight.heard += u32::from(packet.bytes);
         if let Some(arrived) = packet.arrived {
+            self.chance = (self.chance ^ arrived.cast_unsigned()).wrapping_mul(MIX);
             flight.delays.rotate_left(1);
             flight.delays[LAST - 1] = arrived.saturating_sub(packet.sent.0.cast_signed());
         }
@@ -179,15 +185,21 @@ impl Prober {
     }
 
     fn failed(&mut self, now: Micros) {
-        self.next_at = now + self.interval_us;
+        self.next_at = now + self.wavering(self.interval_us);
         self.interval_us = (self.interval_us * 3 / 2).min(INTERVAL_US.1);
         self.factor = 1.5;
+    }
+
+    /// From three quarters of a time to half as much again: many who were congested together
+    /// must not probe together, and each find what only one can have.
+    fn wavering(&self, us: u64) -> u64 {
+        us * 3 / 4 + us * (self.chance >> 54) * 3 / 4 / 1_024
     }
 
     /// The path is congested: no probe for a while.
     pub(crate) fn postpone(&mut self, now: Micros) {
         self.flight = None;
-        self.next_at = self.next_at.max(now + INTERVAL_US.0);
+        self.next_at = self.next_at.max(now + self.wavering(INTERVAL_US.0));
         self.factor = 1.5;
     }
 }

@@ -45,6 +45,8 @@ pub struct Outbox {
     pub datagrams: usize,
     /// Datagrams in each send that went out, in order.
     pub sends: Vec<usize>,
+    /// Datagrams of media, and of RTCP, by the ECN bits that they went out with.
+    pub ecn: [[usize; 4]; 2],
     pub rings: Vec<Vec<PeerMessage>>,
     pub ring_capacity: usize,
 }
@@ -57,6 +59,7 @@ impl Outbox {
             sent: Vec::new(),
             datagrams: 0,
             sends: Vec::new(),
+            ecn: [[0; 4]; 2],
             rings: (0..workers).map(|_| Vec::with_capacity(4_096)).collect(),
             ring_capacity: 4_096,
         }
@@ -79,6 +82,8 @@ impl Output for Outbox {
             }
             self.sends.push(send.count);
             for datagram in self.batch.datagrams(send) {
+                let is_rtcp = classify(datagram) == PacketKind::Rtcp;
+                self.ecn[usize::from(is_rtcp)][send.ecn as usize] += 1;
                 self.sent.push((send.path.remote, datagram.to_vec()));
             }
         }

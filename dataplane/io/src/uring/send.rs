@@ -57,7 +57,7 @@ impl UringSender<'_> {
             let Payload::Contiguous(bytes) = batch.payload(send) else {
                 continue;
             };
-            let header = slot.message.set(path, segment, bytes);
+            let header = slot.message.set((path, send.ecn), segment, bytes);
             let request = opcode::SendMsg::new(Fixed(u32::try_from(socket).unwrap_or(0)), header)
                 .flags(libc::MSG_DONTWAIT.cast_unsigned())
                 .build()
@@ -119,7 +119,12 @@ impl UringSender<'_> {
                     return;
                 };
                 let fd = self.sockets[socket].as_fd();
-                send_one_by_one(fd, path, bytes.chunks(send.segment.max(1)), report);
+                send_one_by_one(
+                    fd,
+                    (path, send.ecn),
+                    bytes.chunks(send.segment.max(1)),
+                    report,
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What is written before a payload: Ethernet, IP and UDP, ready but for lengths and checksum.
 
 use super::umem::{CHUNK, HEADROOM};
+use ion_engine::congestion::Ecn;
 use ion_wire::frame::checksum::{Sum, udp as never_zero};
 use ion_wire::frame::{
     ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, FrameHeaders, IPV4_LEN, IPV6_LEN,
@@ -135,7 +136,8 @@ impl Template {
             vlans: &[],
             source: local,
             destination: remote,
-            traffic_class: fields.class,
+            // The ECN bits are each packet's own.
+            traffic_class: fields.class & !3,
             hop_limit: fields.hops,
         };
         let mut frame = [0; MAX_HEADERS_LEN];
@@ -182,7 +184,13 @@ impl Template {
 
     /// Writes the headers before the payload of `len` bytes that a frame has at [`HEADROOM`].
     /// `len` is at most [`max_payload`](Self::max_payload). Returns where the packet begins.
-    pub(crate) fn write(&self, chunk: &mut [u8; CHUNK], len: usize, checksum: Checksum) -> usize {
+    pub(crate) fn write(
+        &self,
+        chunk: &mut [u8; CHUNK],
+        len: usize,
+        ecn: Ecn,
+        checksum: Checksum,
+    ) -> usize {
         const UDP: usize = HEADROOM - UDP_LEN;
         let [udp_len, v4_len] = [len + UDP_LEN, len + UDP_LEN + IPV4_LEN].map(be16);
         chunk[HEADROOM - ROOM..HEADROOM].copy_from_slice(&self.bytes);
@@ -190,13 +198,16 @@ impl Template {
         let network = if self.v4 {
             let ip = UDP - IPV4_LEN;
             chunk[ip + 2..ip + 4].copy_from_slice(&v4_len);
-            let check = self.ip_sum.with(&v4_len).finish();
+            chunk[ip + 1] |= ecn as u8;
+            let check = self.ip_sum.with(&v4_len).with(&[0, ecn as u8]).finish();
             let at = ip + IPV4_CHECKSUM_AT;
             chunk[at..at + 2].copy_from_slice(&check);
             ip
         } else {
             let ip = UDP - IPV6_LEN;
             chunk[ip + 4..ip + 6].copy_from_slice(&udp_len);
+            // Of the traffic class, the lower half begins the second byte.
+            chunk[ip + 1] |= (ecn as u8) << 4;
             ip
         };
         let start = network - self.link.len;

@@ -9,6 +9,7 @@ use crate::backend::{SendReport, socket_for};
 use crate::reuseport::MediaSocket;
 use crate::single::send_frames;
 use crate::socket::SocketSender;
+use ion_engine::congestion::Ecn;
 use ion_engine::transmit::{FilledFrame, Path, Transmit, TransmitBatch};
 use rustix::fd::AsFd;
 use std::net::SocketAddr;
@@ -95,8 +96,8 @@ impl Device {
         let mut left = frames.len();
         for filled in frames {
             // If it is full, what the kernel takes and gives back now may make room.
-            let pushed = way_out.push(template, filled)
-                || (way_out.make_room(report) && way_out.push(template, filled));
+            let pushed = way_out.push(template, filled, send.ecn)
+                || (way_out.make_room(report) && way_out.push(template, filled, send.ecn));
             if !pushed {
                 report.full += left as u64;
                 report.ring_full += left as u64;
@@ -154,7 +155,7 @@ struct WayOut<'a> {
 impl WayOut<'_> {
     /// Writes a datagram's headers and puts it into the TX ring; a free frame takes its
     /// place. Returns whether there was room.
-    fn push(&mut self, template: &Template, filled: &mut FilledFrame<Frame>) -> bool {
+    fn push(&mut self, template: &Template, filled: &mut FilledFrame<Frame>, ecn: Ecn) -> bool {
         let Some(out) = &mut self.xsk.out else {
             return false;
         };
@@ -164,7 +165,7 @@ impl WayOut<'_> {
         let Some(free) = self.umem.take() else {
             return false;
         };
-        let start = template.write(filled.frame.chunk_mut(), filled.len, self.xsk.checksum);
+        let start = template.write(filled.frame.chunk_mut(), filled.len, ecn, self.xsk.checksum);
         let len = HEADROOM - start + filled.len;
         let descriptor = Descriptor {
             addr: filled.frame.addr() + start as u64,

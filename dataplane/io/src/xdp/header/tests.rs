@@ -61,14 +61,16 @@ proptest! {
         payload in proptest::collection::vec(any::<u8>(), 0..1_700),
         v4: bool,
         tags in 0_usize..=2,
+        ecn in 0_u8..4,
     ) {
+        let ecn = Ecn::from_bits(ecn);
         let [local, remote] = addresses(v4);
         let arrived = arriving(tags, v4);
         let link = LinkHeader::answering(&arrived, arrived.len()).unwrap();
         let template = Template::new(&link, local, remote, FIELDS, 9_000).unwrap();
         let mut chunk = [0xaa; CHUNK];
         chunk[HEADROOM..HEADROOM + payload.len()].copy_from_slice(&payload);
-        let start = template.write(&mut chunk, payload.len(), Checksum::Software);
+        let start = template.write(&mut chunk, payload.len(), ecn, Checksum::Software);
         let packet = &chunk[start..HEADROOM + payload.len()];
         let frame = UdpFrame::parse(packet).unwrap();
         prop_assert_eq!(frame.payload_len, Some(payload.len()));
@@ -80,10 +82,11 @@ proptest! {
         prop_assert_eq!(&packet[frame.payload()..], &payload[..]);
         prop_assert_eq!([&packet[..6], &packet[6..12]], [&HOP[..], &US[..]]);
         let ip = &packet[frame.network..];
+        let class = FIELDS.class & !3 | ecn as u8;
         if v4 {
-            prop_assert_eq!((ip[1], ip[8], ip[6]), (FIELDS.class, FIELDS.hops, 0x40));
+            prop_assert_eq!((ip[1], ip[8], ip[6]), (class, FIELDS.hops, 0x40));
         } else {
-            prop_assert_eq!((ip[0] << 4 | ip[1] >> 4, ip[7]), (FIELDS.class, FIELDS.hops));
+            prop_assert_eq!((ip[0] << 4 | ip[1] >> 4, ip[7]), (class, FIELDS.hops));
         }
         verify(packet, &frame);
     }
@@ -99,7 +102,7 @@ proptest! {
         let template = Template::new(&link, local, remote, FIELDS, 1_500).unwrap();
         let mut chunk = [0; CHUNK];
         chunk[HEADROOM..HEADROOM + payload.len()].copy_from_slice(&payload);
-        let start = template.write(&mut chunk, payload.len(), Checksum::Metadata);
+        let start = template.write(&mut chunk, payload.len(), Ecn::Ect1, Checksum::Metadata);
         let metadata = &chunk[start - METADATA_LEN..start];
         prop_assert_eq!(&metadata[..8], &METADATA_CHECKSUM.to_ne_bytes());
         let [at, offset] = [8, 10].map(|n| u16::from_ne_bytes([metadata[n], metadata[n + 1]]));
@@ -120,7 +123,7 @@ fn a_sum_of_zero_is_sent_as_all_ones() {
     let mut chunk = [0; CHUNK];
     // The payload that makes the rest's checksum zero is that checksum.
     let check = |chunk: &mut [u8; CHUNK]| {
-        template.write(chunk, 2, Checksum::Software);
+        template.write(chunk, 2, Ecn::NotEct, Checksum::Software);
         [chunk[HEADROOM - 2], chunk[HEADROOM - 1]]
     };
     let rest = check(&mut chunk);

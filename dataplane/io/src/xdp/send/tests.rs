@@ -56,7 +56,7 @@ impl Rig {
         let mut pushed = 0;
         for filled in &mut self.batch {
             filled.len = len;
-            pushed += usize::from(way_out.push(&self.template, filled));
+            pushed += usize::from(way_out.push(&self.template, filled, Ecn::NotEct));
         }
         self.xsk.submit(&mut report);
         pushed

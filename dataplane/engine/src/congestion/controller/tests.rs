@@ -1,0 +1,86 @@
+use super::*;
+
+/// Sends at a rate over a path of a capacity, with feedback each 50 ms, from a second on.
+fn drive(estimator: &mut IonEstimator, from: u64, seconds: u64, sent_bps: u64, capacity: u64) {
+    let (gap, service) = (8_000_000_000 / sent_bps, 8_000_000_000 / capacity);
+    let (mut packets, mut free) = (Vec::new(), 0);
+    let mut sent = from * 1_000_000;
+    let mut due = sent + 50_000;
+    while sent < (from + seconds) * 1_000_000 {
+        free = u64::max(free, sent) + service;
+        packets.push(PacketReport {
+            sent: Micros(sent),
+            arrived: Some((free + 20_000).cast_signed()),
+            bytes: 1_000,
+            ecn: Ecn::NotEct,
+            probe: None,
+        });
+        sent += gap;
+        if sent >= due {
+            estimator.on_feedback(Micros(due + 50_000), &packets);
+            packets.clear();
+            due += 50_000;
+        }
+    }
+}
+
+#[test]
+fn what_is_not_sent_proves_nothing() {
+    let mut estimator = IonEstimator::new(Bounds::default());
+    drive(&mut estimator, 1, 30, 200_000, 50_000_000);
+    assert_eq!(estimator.target_bps(), Bounds::default().start_bps);
+    assert!(estimator.is_unlimited());
+}
+
+#[test]
+fn what_is_delivered_without_a_queue_is_proven_and_with_one_it_is_the_limit() {
+    let mut estimator = IonEstimator::new(Bounds::default());
+    drive(&mut estimator, 1, 5, 4_000_000, 50_000_000);
+    assert!(estimator.target_bps() > 3_500_000);
+    drive(&mut estimator, 6, 1, 4_000_000, 1_000_000);
+    assert!(
+        estimator.target_bps() < 1_000_000,
+        "{}",
+        estimator.target_bps()
+    );
+    assert!(estimator.sustained_bps() > estimator.target_bps());
+    assert!(!estimator.is_unlimited());
+}
+
+#[test]
+fn silence_lowers_it_and_a_receiver_bounds_it() {
+    let mut estimator = IonEstimator::new(Bounds::default());
+    drive(&mut estimator, 1, 5, 4_000_000, 50_000_000);
+    let before = estimator.target_bps();
+    for tenth in 0..20 {
+        let now = Micros(7_000_000 + tenth * 100_000);
+        estimator.on_timeout(now, Some(Micros(6_000_000)));
+    }
+    assert!(estimator.target_bps() < before / 4);
+    for (remb, low, high) in [
+        (0, 40_000, 40_000),
+        (300_000, 40_000, 300_000),
+        (u64::MAX, 40_000, 100_000_000),
+    ] {
+        estimator.on_remb(Micros(9_000_000), remb);
+        assert!((low..=high).contains(&estimator.target_bps()), "{remb}");
+    }
+}
+
+#[test]
+fn a_clock_that_leaps_is_no_queue() {
+    let mut estimator = IonEstimator::new(Bounds::default());
+    drive(&mut estimator, 1, 5, 2_000_000, 50_000_000);
+    let before = estimator.target_bps();
+    let packets: Vec<_> = (0..50)
+        .map(|at: u64| PacketReport {
+            sent: Micros(6_000_000 + at * 4_000),
+            arrived: Some(900_000_000 + (at * 4_000).cast_signed()),
+            bytes: 1_000,
+            ecn: Ecn::NotEct,
+            probe: None,
+        })
+        .collect();
+    estimator.on_feedback(Micros(6_300_000), &packets);
+    assert!(estimator.target_bps() >= before);
+}
