@@ -12,8 +12,8 @@ const CHROMIUM_FLAGS = [
   '--use-fake-device-for-media-stream=fps=30',
   '--use-fake-ui-for-media-stream',
   '--autoplay-policy=no-user-gesture-required',
-  // Plain addresses in candidates: there is no mDNS responder here.
-  '--disable-features=WebRtcHideLocalIpsWithMdns',
+  // Plain addresses in candidates: there is no mDNS responder here. Pages that remote control serves may reach the server.
+  '--disable-features=WebRtcHideLocalIpsWithMdns,LocalNetworkAccessChecks',
   '--allow-loopback-in-peer-connection',
   '--disable-quic',
   '--no-first-run',

@@ -93,7 +93,11 @@ describe('recovery', () => {
     const bench = new Bench().up();
     expect(bench.media('disconnected')).toEqual(['probe']);
     expect(bench.recovery.healthy).toBe(false);
+    // Nothing is offered before the socket has answered, nor before media had time to heal.
+    expect(bench.recovery.timerMs).toBe(Infinity);
+    expect(bench.do({ type: 'signal', open: true })).toEqual([]);
     expect(bench.tick()).toEqual(['restartIce']);
+    expect(bench.nowMs).toBe(1000);
     expect(bench.media('connected')).toEqual([]);
     expect(bench.recovery.healthy).toBe(true);
     expect(bench.recovery.timerMs).toBe(Infinity);
@@ -104,6 +108,7 @@ describe('recovery', () => {
     bench.media('disconnected');
     bench.do({ type: 'signal', open: false });
     expect(bench.recovery.timerMs).toBe(Infinity);
+    bench.nowMs = 20_000;
     expect(bench.media('failed')).toEqual(['probe']);
     expect(bench.do({ type: 'signal', open: true })).toEqual(['restartIce']);
   });
@@ -120,9 +125,9 @@ describe('recovery', () => {
   it('makes a new connection when restarts do not help, several times, then gives up', () => {
     const bench = new Bench().up();
     bench.media('failed');
-    const done: string[] = [];
+    const done: string[] = bench.do({ type: 'signal', open: true });
     while (bench.recovery.timerMs !== Infinity) done.push(...bench.tick());
-    expect(done.slice(0, 2)).toEqual(['restartIce', 'newConnection']);
+    expect(done.slice(0, 3)).toEqual(['restartIce', 'restartIce', 'newConnection']);
     expect(done.filter((one) => one === 'newConnection')).toHaveLength(6);
     expect(done.at(-1)).toBe('giveUp');
   });

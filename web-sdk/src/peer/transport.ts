@@ -125,6 +125,7 @@ export class PeerTransport extends Emitter<PeerEvents> {
       const init: RTCRtpTransceiverInit = { direction: 'sendonly', streams: [new MediaStream([track])] };
       if (encodings.length > 0) init.sendEncodings = encodings.map((one) => ({ ...one }));
       const transceiver = this.pc.addTransceiver(track, init);
+      if (encodings.length > 1) offerStreamIds(transceiver);
       section = { kind, transceiver, use: { side: 'send', cid: offer.cid }, send, told: true };
       this.#sections.push(section);
     } else {
@@ -301,6 +302,24 @@ export class PeerTransport extends Emitter<PeerEvents> {
 
 /** Bytes waiting in the lossy channel beyond which new messages are dropped. */
 const LOSSY_BUFFER_BYTES = 64 * 1024;
+
+/** What Chromium has of webrtc-extensions. */
+interface ExtensionControl {
+  getHeaderExtensionsToNegotiate?: () => { uri: string; direction: RTCRtpTransceiverDirection | 'stopped' }[];
+  setHeaderExtensionsToNegotiate?: (extensions: { uri: string }[]) => void;
+}
+
+/**
+ * Offers the extensions that simulcast needs. Chromium leaves out of later offers what no answer has taken so far, and then
+ * refuses its own offer.
+ */
+function offerStreamIds(transceiver: RTCRtpTransceiver): void {
+  const control = transceiver as ExtensionControl;
+  const extensions = control.getHeaderExtensionsToNegotiate?.() ?? [];
+  if (extensions.length === 0) return;
+  for (const one of extensions) if (one.uri.endsWith('rtp-stream-id')) one.direction = 'sendrecv';
+  control.setHeaderExtensionsToNegotiate?.(extensions);
+}
 
 /** Whether a section that sent before can send this: its streams and their names cannot change. */
 function fits(section: TransceiverSection, kind: MediaKind, encodings: readonly SendEncoding[]): boolean {

@@ -19,17 +19,19 @@ export type RecoveryInput =
   | { readonly type: 'timer' };
 
 export type RecoveryEffect =
-  /** Find out whether the socket works: media is away, the network may be. */
+  /** Find out whether the socket works, and say `signal` when it does: media is away, the network may be. */
   | { readonly type: 'probe' }
   | { readonly type: 'restartIce' }
   | { readonly type: 'newConnection' }
   | { readonly type: 'giveUp' };
 
 export class Recovery {
+  /** Not while the socket is in doubt: an offer that nobody gets would only make ICE forget a way that may heal. */
   #signal = false;
   /** `fresh`: a connection that was never up. */
   #media: 'fresh' | 'up' | 'down' | 'lost' = 'fresh';
   #dueMs = Infinity;
+  #graceEndsMs = 0;
   #restarts = 0;
   #connections = 0;
 
@@ -48,12 +50,13 @@ export class Recovery {
       case 'signal':
         this.#signal = input.open;
         // A socket that came back may have been away for long: media that is still down needs help at once.
-        if (input.open && (this.#media === 'down' || this.#media === 'lost')) this.#dueMs = nowMs;
+        if (input.open && (this.#media === 'down' || this.#media === 'lost')) this.#dueMs = Math.max(nowMs, this.#graceEndsMs);
         return this.#step(nowMs);
       case 'media':
         return this.#mediaIs(input.state, nowMs);
       case 'lost':
         this.#media = 'lost';
+        this.#graceEndsMs = nowMs;
         this.#dueMs = nowMs;
         return this.#step(nowMs);
       case 'timer':
@@ -75,15 +78,17 @@ export class Recovery {
       case 'disconnected':
         if (this.#media !== 'up') return [];
         this.#media = 'down';
-        this.#dueMs = nowMs + GRACE_MS;
+        this.#signal = false;
+        this.#graceEndsMs = nowMs + GRACE_MS;
         return [{ type: 'probe' }];
       case 'failed': {
         const wasUp = this.#media === 'up';
         this.#media = 'down';
         // What never came up will not by a restart.
         if (!wasUp && this.#restarts === 0 && this.#connections > 0) this.#restarts = ICE_RESTARTS;
-        this.#dueMs = Math.min(this.#dueMs, nowMs);
-        return [{ type: 'probe' }, ...this.#step(nowMs)];
+        this.#signal = false;
+        this.#graceEndsMs = nowMs;
+        return [{ type: 'probe' }];
       }
       case 'new':
       case 'closed':

@@ -334,6 +334,7 @@ export class Room extends Emitter<RoomEvents> {
       switch (effect.type) {
         case 'probe':
           this.#client.probe();
+          this.#quietly(this.#client.request('ping', { at: 0 }).then(() => { this.#recover({ type: 'signal', open: true }); }));
           break;
         case 'restartIce':
           if (this.#peer !== undefined) this.#quietly(this.#peer.restartIce());

@@ -1,8 +1,11 @@
 import type { ErrorReason } from '../errors.js';
 import { type Answer, type Event, type Join, type Joined, PROTOCOL, type Reason, type Request } from '../wire/signal.js';
 
-/** Longest time from opening a socket to the answer to `join` or `resume`. */
-const ATTEMPT_MS = 4000;
+/**
+ * Longest time from opening a socket to the answer to `join` or `resume`. Short attempts find a network that is back sooner, as the
+ * kernel repeats what it sends at growing intervals; each third is long enough for slow networks.
+ */
+const ATTEMPT_MS = { short: 1000, long: 4000, longEvery: 3 };
 /** How long the first join is tried before it fails. */
 const FIRST_JOIN_MS = 12_000;
 /** How long a lost session is tried for before the client gives up. */
@@ -161,7 +164,8 @@ export class SignalMachine {
 
   #open(nowMs: number): void {
     this.#phase = 'connecting';
-    this.#phaseEndsMs = nowMs + ATTEMPT_MS;
+    const isLong = this.#session === undefined || this.#attempts % ATTEMPT_MS.longEvery === 0;
+    this.#phaseEndsMs = nowMs + (isLong ? ATTEMPT_MS.long : ATTEMPT_MS.short);
     this.#effects.push({ type: 'open' });
   }
 
