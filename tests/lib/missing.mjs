@@ -1,0 +1,2 @@
+/** Something that the machine or the build lacks: the scenario is skipped, and this says why. */
+export class Missing extends Error {}
