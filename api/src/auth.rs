@@ -268,7 +268,7 @@ fn lists(claims: &Claims) -> bool {
     claims.video.room_list || claims.video.server_admin
 }
 
-fn joins(claims: &Claims, room: &RoomName) -> Result<(), Problem> {
+pub(crate) fn joins(claims: &Claims, room: &RoomName) -> Result<(), Problem> {
     if !claims.video.room_join {
         return Err(lacking("`roomJoin`"));
     }
@@ -280,7 +280,7 @@ fn joins(claims: &Claims, room: &RoomName) -> Result<(), Problem> {
     Ok(())
 }
 
-fn participant(claims: &Claims) -> Result<Participant, Problem> {
+pub(crate) fn participant(claims: &Claims) -> Result<Participant, Problem> {
     let identity = Identity::parse(&claims.sub)
         .map_err(|e| invalid(&format!("the token's `sub` {e}"), INVALID_TOKEN))?;
     let name = names::display_name(&claims.name);
@@ -292,7 +292,7 @@ fn participant(claims: &Claims) -> Result<Participant, Problem> {
 }
 
 /// A guest is called by its bearer where that is a name, else by a random one.
-fn guest(bearer: Option<String>) -> Result<Participant, Problem> {
+pub(crate) fn guest(bearer: Option<String>) -> Result<Participant, Problem> {
     let named = bearer
         .as_deref()
         .and_then(|bearer| Identity::parse(bearer).ok());

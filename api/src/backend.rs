@@ -13,7 +13,13 @@ use crate::model::stats::ParticipantStats;
 use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
+use crate::signal::client::Resume;
+use crate::signal::{self, ClientMessage, JoinRequest, Outbox, ParticipantId, Reason};
 use crate::whep::extensions::{LayerSelection, Playing};
+
+fn not_served() -> signal::server::Problem {
+    signal::server::Problem::new(Reason::Internal, "signalling is not served here")
+}
 
 /// A participant as its token describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +211,48 @@ pub trait Backend: Send + Sync + 'static {
 
     /// DELETE: ends the session and frees everything.
     fn end(&self, session: SessionRef) -> impl Future<Output = Result<(), Problem>> + Send;
+
+    /// A socket enters a room. The answer, with this id, goes through the outbox, and so does all
+    /// that follows.
+    fn signal_join(
+        &self,
+        request: JoinRequest,
+        answer_to: Option<u32>,
+        outbox: Outbox,
+    ) -> impl Future<Output = Result<ParticipantId, signal::server::Problem>> + Send {
+        let _ = (request, answer_to, outbox);
+        std::future::ready(Err(not_served()))
+    }
+
+    /// A socket goes on with a session. Likewise.
+    fn signal_resume(
+        &self,
+        request: Resume,
+        answer_to: Option<u32>,
+        outbox: Outbox,
+    ) -> impl Future<Output = Result<ParticipantId, signal::server::Problem>> + Send {
+        let _ = (request, answer_to, outbox);
+        std::future::ready(Err(not_served()))
+    }
+
+    /// A request of a participant; answered through the outbox of this id, unless it is refused here.
+    ///
+    /// # Errors
+    /// What cannot be handed on.
+    fn signal(
+        &self,
+        from: ParticipantId,
+        outbox: u64,
+        message: ClientMessage,
+    ) -> Result<(), signal::server::Problem> {
+        let _ = (from, outbox, message);
+        Err(not_served())
+    }
+
+    /// The socket of a participant with the outbox of this id is gone.
+    fn signal_closed(&self, from: ParticipantId, outbox: u64) {
+        let _ = (from, outbox);
+    }
 
     /// All rooms.
     fn rooms(&self) -> impl Future<Output = Vec<RoomInfo>> + Send;

@@ -26,6 +26,7 @@ use crate::if_match::IfMatch;
 use crate::limits;
 use crate::names::{Identity, NameError, RoomName};
 use crate::problem::Problem;
+use crate::server::Clients;
 use crate::webhooks::Webhooks;
 
 /// Content type of offers and answers.
@@ -47,6 +48,22 @@ pub(crate) struct App<B> {
     pub(crate) webhooks: Arc<Webhooks>,
     /// Places of clients that follow events.
     pub(crate) followers: Arc<Semaphore>,
+    pub(crate) sockets: Sockets,
+}
+
+/// How many sockets there may be.
+pub(crate) struct Sockets {
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) clients: Arc<Clients>,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(limits::SOCKETS)),
+            clients: Arc::new(Clients::new(limits::SOCKETS_PER_CLIENT)),
+        }
+    }
 }
 
 pub(crate) type State<B> = axum::extract::State<Arc<App<B>>>;

@@ -66,6 +66,39 @@ pub const CONNECTIONS_PER_CLIENT: usize = 1024;
 /// Clients that the rate limiter tells apart: addresses are hashed, with a secret, into this many.
 pub const RATE_BUCKETS: u32 = 65_536;
 
+/// Sockets of `/v1/signal`; one more gets a 503.
+pub const SOCKETS: usize = 16_384;
+
+/// Sockets of one client (an IPv4 address or an IPv6 /64) that is not on this machine.
+pub const SOCKETS_PER_CLIENT: usize = 256;
+
+/// Bytes of a text message of a socket: an offer with all sections fits.
+pub const MESSAGE_BYTES: usize = 512 * 1024;
+
+/// Bytes of a data message's payload.
+pub const DATA_BYTES: usize = 32 * 1024;
+
+/// Messages that wait to be sent on a socket; with one more it is closed.
+pub const OUTBOX_MESSAGES: usize = 1_024;
+
+/// Bytes that wait to be sent on a socket; with more it is closed.
+pub const OUTBOX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Messages that a socket may send at once.
+pub const MESSAGE_BURST: u32 = 256;
+
+/// Messages that a socket may send each second, in the long run.
+pub const MESSAGES_PER_SECOND: u32 = 64;
+
+/// Time in which a socket must have joined or resumed.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a client should ping.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A socket on which nothing comes for this long is closed.
+pub const SOCKET_IDLE: Duration = Duration::from_secs(15);
+
 /// How long a stop waits for answers under way.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 

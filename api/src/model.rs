@@ -81,6 +81,8 @@ pub enum Role {
     Publisher,
     /// Receives media: WHEP.
     Viewer,
+    /// Both, over `/v1/signal`.
+    Participant,
 }
 
 /// How far a session has come.

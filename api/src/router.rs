@@ -16,11 +16,11 @@ use crate::backend::Backend;
 use crate::counters::Counters;
 use crate::documents::DocumentError;
 use crate::events::{EventLog, NoEvents};
-use crate::exchange::App;
+use crate::exchange::{App, Sockets};
 use crate::problem::Problem;
 use crate::ratelimit::{Quota, RateLimiter};
 use crate::webhooks::Webhooks;
-use crate::{cors, health, intake, limits, openapi, routes, web, whep, whip};
+use crate::{cors, health, intake, limits, openapi, routes, signal, web, whep, whip};
 
 /// Settings of the HTTP surface.
 #[derive(Clone)]
@@ -79,6 +79,7 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         webhooks: config.webhooks,
         followers: Arc::new(Semaphore::new(limits::FOLLOWERS)),
         in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
+        sockets: Sockets::default(),
     });
     let (described, description) = openapi::empty::<B>()
         .merge(whip::routes())
@@ -88,6 +89,7 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         .split_for_parts();
     described
         .merge(openapi::routes(description))
+        .merge(signal::routes())
         .merge(web::routes())
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +13,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt as _;
 
 use crate::limits;
@@ -57,7 +57,8 @@ pub async fn serve(
     config: ServerConfig,
     shutdown: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
+    // Each connection holds a receiver: that there is none is how it shows that all have ended.
+    let (stop, stopping) = watch::channel(());
     let places = Arc::new(Semaphore::new(config.connections));
     let clients = Arc::new(Clients::new(config.connections_per_client));
     let mut http = http1::Builder::new();
@@ -86,15 +87,24 @@ pub async fn serve(
             let router = router.clone();
             router.oneshot(request.map(Body::new))
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut stopping = stopping.clone();
         tokio::spawn(async move {
             // Broken pipes, half requests and time-outs are the client's affair.
-            let _ = connection.await;
+            let mut connection = pin!(connection.with_upgrades());
+            tokio::select! {
+                _ = &mut connection => {}
+                _ = stopping.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
             drop((place, seat));
         });
     }
-    drop(listener);
-    if tokio::time::timeout(config.shutdown_grace, graceful.shutdown())
+    drop((listener, stopping));
+    let _ = stop.send(());
+    if tokio::time::timeout(config.shutdown_grace, stop.closed())
         .await
         .is_err()
     {
@@ -126,19 +136,19 @@ async fn accept(listener: &TcpListener, unread: Duration) -> (TcpStream, SocketA
 }
 
 /// Open connections by client, so that one of them cannot take all places.
-struct Clients {
+pub(crate) struct Clients {
     max: usize,
     open: Mutex<HashMap<ClientNet, usize>>,
 }
 
 /// One connection of a client; gives its place back when dropped.
-struct Seat {
+pub(crate) struct Seat {
     clients: Arc<Clients>,
     client: Option<ClientNet>,
 }
 
 impl Clients {
-    fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
             open: Mutex::default(),
@@ -147,7 +157,7 @@ impl Clients {
 
     /// `None` when the client has all the connections it may have. Clients on this machine are not
     /// counted: a reverse proxy is one of them.
-    fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Seat> {
+    pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Seat> {
         let client = (!ip.to_canonical().is_loopback()).then(|| ClientNet::of(ip));
         if let Some(client) = client {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

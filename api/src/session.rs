@@ -69,7 +69,7 @@ fn patched(outcome: Patched) -> Result<Response, Problem> {
 fn unsupported(role: Role) -> Response {
     let types = match role {
         Role::Publisher => SDPFRAG,
-        Role::Viewer => VIEWER_PATCH_TYPES,
+        Role::Viewer | Role::Participant => VIEWER_PATCH_TYPES,
     };
     let problem = Problem::unsupported_media_type(format!("PATCH takes {types} here"));
     let mut response = problem.into_response();

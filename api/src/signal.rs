@@ -12,12 +12,17 @@ pub mod client;
 pub mod model;
 /// What the server says.
 pub mod server;
+/// What a socket and the control plane hand each other.
+pub mod session;
+mod socket;
 #[cfg(test)]
 mod typescript;
 
 pub use client::{ClientMessage, Request};
 pub use model::{ParticipantId, PublicationId};
 pub use server::{Answer, Event, Reason, ServerMessage};
+pub use session::{JoinRequest, Outbox};
+pub(crate) use socket::routes;
 
 /// Version of the protocol; a client of another one is refused with
 /// [`Reason::UnsupportedProtocol`].

@@ -1,14 +1,19 @@
 //! The HTTP surface's view of the core: parses SDP in the handler's own task, asks the
 //! core over a bounded queue, and waits for its answer.
 
-use crate::core::{Command, Reply};
+use crate::core::{Command, DataMessage, Reply};
 use crate::metrics::Metrics;
+use crate::rooms::{Input, Rooms};
 use ion_api::backend::{Backend, Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
 use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
+use ion_api::signal::client::Resume;
+use ion_api::signal::{
+    ClientMessage, JoinRequest, Outbox, ParticipantId, Request, server as signal,
+};
 use ion_api::whep::extensions::{LayerSelection, Playing};
 use ion_sdp::{SdpError, SdpFragment, SessionDescription};
 use prometheus_client::registry::Registry;
@@ -31,6 +36,60 @@ impl Handle {
             ready,
             registry: metrics.registry(),
         }
+    }
+
+    /// Moderation: what the management API asks of rooms.
+    ///
+    /// # Errors
+    /// What rooms refuse, or that the core is busy.
+    pub async fn govern(&self, input: Input) -> Result<(), Problem> {
+        let input = Box::new(input);
+        self.ask(|reply| Command::Govern(input, reply)).await?
+    }
+
+    /// Looks at the rooms.
+    ///
+    /// # Errors
+    /// When the core is busy.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Rooms) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.ask(|reply| {
+            Command::Look(Box::new(|rooms| {
+                // Nobody may wait for it any more.
+                let _ = reply.send(look(rooms));
+            }))
+        })
+        .await
+    }
+
+    /// Data from the application's server to a room, or to those of it with these identities.
+    ///
+    /// # Errors
+    /// 404 without such a room, 413 for too much, or that the core is busy.
+    pub async fn send_data(
+        &self,
+        room: RoomName,
+        to: Option<Vec<String>>,
+        message: DataMessage,
+    ) -> Result<(), Problem> {
+        let message = Box::new(message);
+        self.ask(|reply| Command::Data(room, to, message, reply))
+            .await?
+    }
+
+    /// As [`Handle::ask`], but waits for its turn: after a restart everybody comes back at once.
+    /// How many wait is bounded by the sockets there may be.
+    async fn ask_in_turn<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let stopping = || Problem::overloaded("the control plane is stopping", 1);
+        let sent = self.commands.send(command(reply)).await;
+        sent.map_err(|_closed| stopping())?;
+        answer.await.map_err(|_| stopping())
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Problem> {
@@ -89,6 +148,52 @@ impl Backend for Handle {
 
     async fn end(&self, session: SessionRef) -> Result<(), Problem> {
         self.ask(|reply| Command::End(session, reply)).await?
+    }
+
+    async fn signal_join(
+        &self,
+        request: JoinRequest,
+        answer_to: Option<u32>,
+        outbox: Outbox,
+    ) -> Result<ParticipantId, signal::Problem> {
+        let request = Box::new(request);
+        self.ask_in_turn(|reply| Command::SignalJoin(request, answer_to, outbox, reply))
+            .await?
+    }
+
+    async fn signal_resume(
+        &self,
+        request: Resume,
+        answer_to: Option<u32>,
+        outbox: Outbox,
+    ) -> Result<ParticipantId, signal::Problem> {
+        self.ask_in_turn(|reply| Command::SignalResume(request, answer_to, outbox, reply))
+            .await?
+    }
+
+    fn signal(
+        &self,
+        from: ParticipantId,
+        outbox: u64,
+        message: ClientMessage,
+    ) -> Result<(), signal::Problem> {
+        let sdp = match &message.request {
+            Request::Offer(request) => Some(offer(&request.sdp)?),
+            _ => None,
+        };
+        let command = Command::Signal(from.into(), outbox, Box::new(message), sdp);
+        self.commands.try_send(command).map_err(|_full_or_closed| {
+            signal::Problem::new(signal::Reason::Overloaded, "too many requests are waiting")
+        })
+    }
+
+    fn signal_closed(&self, from: ParticipantId, outbox: u64) {
+        let (commands, command) = (
+            self.commands.clone(),
+            Command::SignalClosed(from.into(), outbox),
+        );
+        // It has to arrive, even where many requests wait.
+        tokio::spawn(async move { commands.send(command).await });
     }
 
     async fn rooms(&self) -> Vec<RoomInfo> {

@@ -11,18 +11,22 @@
 //! - **The rows of a session are announced together**, after all of them are written.
 
 mod commands;
+mod data;
 mod ended;
 mod inspect;
 mod layers;
 mod media;
+mod offer;
 mod play;
 mod program;
 mod rates;
 mod restore;
 mod run;
+mod signal;
 mod statistics;
 mod udp;
 
+pub use data::DataMessage;
 pub use media::MediaEvent;
 pub use restore::StartError;
 pub use run::Dataplane;
@@ -38,9 +42,12 @@ use crate::throttle::Throttle;
 use ion_api::backend::{Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
 use ion_api::model::stats::ParticipantStats;
-use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
+use ion_api::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
+use ion_api::signal::client::Resume;
+use ion_api::signal::server as signalling;
+use ion_api::signal::{ClientMessage, JoinRequest, Outbox, ParticipantId, PublicationId};
 use ion_api::whep::extensions::{LayerSelection, Playing};
 use ion_dtls::Endpoint;
 use ion_ice::{Pair, Timeouts};
@@ -118,6 +125,40 @@ pub enum Command {
     ),
     /// DELETE.
     End(SessionRef, Reply<Result<(), Problem>>),
+    /// A socket enters a room.
+    SignalJoin(
+        Box<JoinRequest>,
+        Option<u32>,
+        Outbox,
+        Reply<Result<ParticipantId, signalling::Problem>>,
+    ),
+    /// A socket goes on with a session.
+    SignalResume(
+        Resume,
+        Option<u32>,
+        Outbox,
+        Reply<Result<ParticipantId, signalling::Problem>>,
+    ),
+    /// A request over a socket; of an offer, the description.
+    Signal(
+        Key,
+        u64,
+        Box<ClientMessage>,
+        Option<Box<SessionDescription>>,
+    ),
+    /// A socket is gone.
+    SignalClosed(Key, u64),
+    /// Data from the application's server: to these identities, or to the whole room.
+    Data(
+        RoomName,
+        Option<Vec<String>>,
+        Box<DataMessage>,
+        Reply<Result<(), Problem>>,
+    ),
+    /// Somebody wants to see the rooms.
+    Look(Box<dyn FnOnce(&Rooms) + Send>),
+    /// Moderation.
+    Govern(Box<crate::rooms::Input>, Reply<Result<(), Problem>>),
     /// All rooms.
     Rooms(Reply<Vec<RoomInfo>>),
     /// One room.
@@ -161,15 +202,16 @@ pub struct Core {
     ufrags: HashMap<String, Key>,
     /// By validated pair.
     pairs: HashMap<Pair, Key>,
-    /// Sessions whose DTLS timers run.
+    /// Sessions whose DTLS or SCTP timers run.
     handshaking: BTreeSet<Key>,
     /// Sessions whose path is to change when that is allowed again.
     moving: BTreeSet<Key>,
     rooms: Rooms,
+    signalling: signal::Signalling,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,
-    /// Publishers whose viewers have changed since these were written.
-    stale_masks: BTreeSet<Key>,
+    /// Publications whose viewers have changed since these were written.
+    stale_masks: BTreeSet<PublicationId>,
     bindings_visited: u64,
     rates: rates::Rates,
     ended: ended::Ended,
@@ -227,10 +269,11 @@ impl Core {
                 SessionEvent::Nominated => self.write_path(now, key),
                 SessionEvent::Keyed(connected) => self.keyed(now, key, &connected),
                 SessionEvent::Ended(cause) => self.end(now, key, &cause),
+                SessionEvent::Channel(event) => self.channel_event(now, key, event),
                 SessionEvent::StunIgnored(reason) => self.metrics.stun_ignored(reason),
             }
         }
-        match self.sessions.get(&key).is_some_and(Session::is_handshaking) {
+        match self.sessions.get(&key).is_some_and(Session::has_timers) {
             true => self.handshaking.insert(key),
             false => self.handshaking.remove(&key),
         };
@@ -267,11 +310,19 @@ impl Core {
         }
     }
 
-    /// Ends a session: tells the peer, frees its rows, lets its viewers go on.
+    /// Ends a session. A WHIP or WHEP participant ends with it; one of the SDK may connect again.
     fn end(&mut self, now: Instant, key: Key, cause: &EndCause) {
-        let Some(mut session) = self.sessions.remove(&key) else {
-            return;
-        };
+        match self.close_session(now, key, cause) {
+            Some(Role::Participant) => self.transport_lost(now, key),
+            Some(_) => self.forget_in_room(now, key),
+            None => {}
+        }
+        self.gauge();
+    }
+
+    /// Closes a session: tells the peer, and frees its rows.
+    fn close_session(&mut self, now: Instant, key: Key, cause: &EndCause) -> Option<Role> {
+        let mut session = self.sessions.remove(&key)?;
         let mut output = Output::default();
         session.close(now, &mut output);
         self.transmit(&output.transmits);
@@ -280,7 +331,9 @@ impl Core {
         self.pairs.retain(|_, owner| *owner != key);
         self.handshaking.remove(&key);
         self.moving.remove(&key);
-        self.forget_in_room(key);
+        // They are not sent there any more.
+        self.stale_masks
+            .extend(self.rooms.bound(key).iter().flatten());
         self.release_rows(&session.record);
         self.delete_stored(session.id.as_str());
         let role = session.record.role();
@@ -291,7 +344,7 @@ impl Core {
             tracing::info!(session = ?session.id, ?role, cause = cause.name(), hidden, "session ended");
         }
         self.ended.push(now, &session, cause);
-        self.gauge();
+        Some(role)
     }
 
     fn gauge(&self) {
@@ -339,6 +392,10 @@ impl Core {
         let mut bytes = [0; N];
         getrandom::fill(&mut bytes).map_err(|_| Problem::internal())?;
         Ok(bytes)
+    }
+
+    fn publication_id(&mut self) -> PublicationId {
+        PublicationId(self.key().0)
     }
 
     fn key(&mut self) -> Key {

@@ -10,6 +10,8 @@
 pub mod backend;
 /// Which addresses an answer announces.
 pub mod candidates;
+/// Data channels: SCTP over DTLS.
+pub mod channels;
 /// The one task that owns sessions, rooms and rows.
 pub mod core;
 /// What the API keeps, in SQLite.

@@ -16,6 +16,48 @@ pub const SESSIONS_PER_ROOM: usize = 4_096;
 /// Publishing sessions in one room.
 pub const PUBLISHERS_PER_ROOM: usize = 256;
 
+/// Publications of one participant.
+pub const PUBLICATIONS: usize = 16;
+
+/// Publications that one participant receives at a time.
+pub const SUBSCRIPTIONS: usize = 96;
+
+/// Bytes of a label that a client gives: `peer`, `cid`, names of tracks and streams.
+pub const LABEL_BYTES: usize = 256;
+
+/// Bytes of a message on a data channel: the payload of a data message, with its header.
+pub const DATA_CHANNEL_BYTES: u32 = 48 * 1024;
+
+/// Bytes that wait to be read, or to be sent, on a data channel.
+pub const CHANNEL_BUFFER_BYTES: u32 = 512 * 1024;
+
+/// Streams of an SCTP association; a channel takes one.
+pub const CHANNEL_STREAMS: u16 = 64;
+
+/// Messages that a client may send on its data channels in a second.
+pub const CHANNEL_MESSAGES_PER_SECOND: u32 = 500;
+
+/// Bytes of them.
+pub const CHANNEL_BYTES_PER_SECOND: usize = 2 * 1024 * 1024;
+
+/// Changes in one `subscribe`.
+pub const SUBSCRIPTION_CHANGES: usize = 512;
+
+/// Events of a participant that are kept for a `resume`.
+pub const EVENTS_KEPT: usize = 512;
+
+/// Bytes of them.
+pub const EVENT_BYTES_KEPT: usize = 256 * 1024;
+
+/// Rooms that one publication is attached to, beside its own.
+pub const ATTACHED: usize = 256;
+
+/// Bytes of a participant's or room's metadata, and of all attributes with their keys.
+pub const METADATA_BYTES: usize = 16 * 1024;
+
+/// How long a participant of which neither socket nor transport is left may come back.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(30);
+
 /// Sessions of one room that ended and are still shown, with the reason.
 pub const ENDED_PER_ROOM: usize = 16;
 
@@ -86,4 +128,5 @@ pub const CONSENT_LATE: Duration = Duration::from_secs(8);
 const _: () = assert!(PUBLISHERS_PER_ROOM <= SESSIONS_PER_ROOM);
 const _: () = assert!(ENDED_PER_ROOM <= ENDED);
 const _: () = assert!(CANDIDATES <= ion_sdp::limits::MAX_CANDIDATES);
+const _: () = assert!(DATA_CHANNEL_BYTES as usize > ion_api::limits::DATA_BYTES);
 const _: () = assert!(DATAGRAM_BYTES >= ion_dtls::session::MAX_DATAGRAM);

@@ -127,6 +127,7 @@ fn kind(role: Role) -> KindLabel {
     let kind = match role {
         Role::Publisher => "publisher",
         Role::Viewer => "viewer",
+        Role::Participant => "participant",
     };
     KindLabel { kind }
 }
@@ -136,7 +137,7 @@ impl Metrics {
     pub fn new() -> Self {
         let metrics = Self::default();
         // Series exist from the start: a rate needs a zero to begin at.
-        for role in [Role::Publisher, Role::Viewer] {
+        for role in [Role::Publisher, Role::Viewer, Role::Participant] {
             drop(metrics.sessions.get_or_create(&kind(role)));
             drop(metrics.created.get_or_create(&kind(role)));
         }

@@ -4,6 +4,7 @@
 
 use ion_api::model::Role;
 use ion_api::names::{Identity, RoomName};
+use ion_api::signal::PublicationId;
 use ion_sdp::{
     CodecKind, FeedbackSet, Fmtp, MediaKind, PayloadMap, PlayTrack, PublishTrack, TrackCodec,
 };
@@ -154,6 +155,9 @@ impl From<Feedback> for FeedbackSet {
 /// A track that is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
+    /// What rooms know it by.
+    #[serde(default = "unnamed")]
+    pub id: PublicationId,
     /// Audio or video.
     pub kind: Kind,
     /// MID; empty if the offer had none.
@@ -191,8 +195,13 @@ pub struct PublishedEncoding {
     pub row: Link,
 }
 
+/// The id of a track that has none yet.
+fn unnamed() -> PublicationId {
+    PublicationId(0)
+}
+
 impl Published {
-    /// What was agreed with a publisher, still without rows.
+    /// What was agreed with a publisher, still without rows and id.
     pub fn new(track: &PublishTrack) -> Self {
         let encodings = track.encodings.iter().map(|encoding| PublishedEncoding {
             rid: encoding.rid.clone().unwrap_or_default(),
@@ -202,6 +211,7 @@ impl Published {
             row: Link::default(),
         });
         Self {
+            id: unnamed(),
             kind: Kind::of(&track.kind),
             mid: track
                 .mid
@@ -330,6 +340,13 @@ pub enum Media {
     Publish(Vec<Published>),
     /// Plays into these m-sections.
     Play(Vec<Played>),
+    /// Both, of a participant that negotiates over `/v1/signal`.
+    Both {
+        /// Publishes these tracks.
+        published: Vec<Published>,
+        /// Plays into these m-sections; places are for ever, so that rows keep their numbers.
+        played: Vec<Played>,
+    },
     /// A counter-offer that waits for its answer.
     Offered {
         /// Our offer.
@@ -380,6 +397,12 @@ pub struct Record {
     pub cname: String,
     /// SSRC of RTCP that Ion originates.
     pub feedback_ssrc: u32,
+    /// The client's name for the peer connection of a participant.
+    #[serde(default)]
+    pub peer: String,
+    /// How often it was answered.
+    #[serde(default)]
+    pub answers: u32,
     /// Transport row.
     pub row: Link,
     /// Tracks.
@@ -409,6 +432,8 @@ impl Record {
             first_kind: Kind::Audio,
             cname: String::new(),
             feedback_ssrc: 0,
+            peer: String::new(),
+            answers: 0,
             row: Link::default(),
             media,
         }
@@ -419,6 +444,7 @@ impl Record {
         match self.media {
             Media::Publish(_) => Role::Publisher,
             Media::Play(_) | Media::Offered { .. } => Role::Viewer,
+            Media::Both { .. } => Role::Participant,
         }
     }
 
@@ -433,7 +459,10 @@ impl Record {
     /// The tracks published; none for a viewer.
     pub fn published(&self) -> &[Published] {
         match &self.media {
-            Media::Publish(tracks) => tracks,
+            Media::Publish(tracks)
+            | Media::Both {
+                published: tracks, ..
+            } => tracks,
             _ => &[],
         }
     }
@@ -441,8 +470,32 @@ impl Record {
     /// The m-sections played into; none for a publisher.
     pub fn played(&self) -> &[Played] {
         match &self.media {
-            Media::Play(slots) => slots,
+            Media::Play(slots) | Media::Both { played: slots, .. } => slots,
             _ => &[],
         }
+    }
+
+    /// As [`Record::published`].
+    pub fn published_mut(&mut self) -> &mut [Published] {
+        match &mut self.media {
+            Media::Publish(tracks)
+            | Media::Both {
+                published: tracks, ..
+            } => tracks,
+            _ => &mut [],
+        }
+    }
+
+    /// Takes a track out.
+    pub fn withdraw(&mut self, id: PublicationId) -> Option<Published> {
+        let (Media::Publish(tracks)
+        | Media::Both {
+            published: tracks, ..
+        }) = &mut self.media
+        else {
+            return None;
+        };
+        let place = tracks.iter().position(|track| track.id == id)?;
+        Some(tracks.remove(place))
     }
 }

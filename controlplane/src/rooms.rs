@@ -1,107 +1,85 @@
-//! Rooms as a pure state machine: who publishes, who plays, and which m-section of
-//! which viewer plays which track. Inputs go in, [`Effect`]s come out; no I/O, no clock.
+//! Rooms as a pure state machine: who is there, who publishes what, and who is sent what over
+//! which m-section. [`Input`]s and the time go in, [`Effect`]s come out; no I/O, no clock.
+//!
+//! There is one model for all clients. A *participant* is one client with one transport: of the
+//! SDK, a WHIP publisher, a WHEP viewer. A *publication* is a track of one. A *slot* is an m-section
+//! of one that receives; what it is sent follows from subscriptions (the SDK) or from whom it
+//! follows (WHEP). A publication may be attached to other rooms than its publisher's: multicast.
 //!
 //! Invariants (each checked by the property test):
-//! - an m-section plays a track of a *live* publisher of its room, of its kind, in a
-//!   codec that its viewer takes, and no two m-sections of a viewer play the same track;
-//! - a viewer plays one publisher: the identity it asked for, or without one the
-//!   publisher it has, and when that is gone the room's first live one;
-//! - if such a publisher is live, its viewers play it: nobody is forgotten;
-//! - there is at most one live publisher for each identity in a room;
-//! - a room without sessions does not exist.
+//! - a slot is sent a publication that its participant can see, of a *live* publisher, of its
+//!   kind, in a codec that it takes, and no two slots of a participant are sent the same one;
+//! - an SDK participant is sent only what it is subscribed to, and nothing without `canSubscribe`
+//!   or in the lobby;
+//! - a WHEP viewer plays one publisher: the identity it asked for, or without one the publisher it
+//!   has, and when that is gone the room's first live one; if there is one, it plays;
+//! - there is at most one live WHIP publisher, and at most one SDK participant, for each identity in
+//!   a room;
+//! - nobody is told anything but those who are there; nothing refers to what is gone;
+//! - a room without participants, guests or settings to keep does not exist.
 
+/// Slots and what they are sent.
+mod deliver;
 /// What follows.
 pub mod effect;
+/// Moderation: moving, splitting, merging, multicast, and the like.
+mod govern;
 /// What can happen to rooms.
 pub mod input;
+/// Who comes and goes.
+mod people;
+/// What outlives the process.
+pub mod saved;
+/// What is published.
+mod tracks;
+/// What others see.
+mod view;
+
+pub use deliver::Delivery;
+pub use effect::Effect;
+pub use input::{Cap, Description, Input, Join, Play, Publish, Settings, Wish};
 
 use crate::limits;
 use crate::record::Kind;
 use ion_api::names::{Identity, RoomName};
+use ion_api::signal::PublicationId;
+use ion_api::signal::model::{
+    LayerInfo, ParticipantId, ParticipantKind, ParticipantState, Permissions, Quality, Source,
+    SubscriptionBounds, SubscriptionRule,
+};
 use ion_sdp::TrackCodec;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
 
-/// A session, inside this process.
+/// A participant, inside this process and in the store; its session has the same.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]
 pub struct Key(pub u64);
 
-/// A track that may be played.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Track {
-    /// Audio or video.
-    pub kind: Kind,
-    /// Codec.
-    pub codec: TrackCodec,
+impl From<Key> for ParticipantId {
+    fn from(key: Key) -> Self {
+        Self(key.0)
+    }
 }
 
-/// An m-section of a viewer.
+impl From<ParticipantId> for Key {
+    fn from(id: ParticipantId) -> Self {
+        Self(id.0)
+    }
+}
+
+/// An m-section that receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
     /// Audio or video.
     pub kind: Kind,
-    /// Codecs that the viewer takes here.
+    /// Its MID.
+    pub mid: String,
+    /// Codecs that it takes.
     pub accepts: Vec<TrackCodec>,
-}
-
-/// A track of a publisher, by its place in the publisher's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TrackRef {
-    /// The publisher.
-    pub publisher: Key,
-    /// Place in the list.
-    pub track: usize,
-}
-
-/// What happens to rooms.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A publisher has negotiated; it is not live yet.
-    Publish {
-        /// Its session.
-        key: Key,
-        /// Its room.
-        room: RoomName,
-        /// Who it is.
-        identity: Identity,
-        /// What it will send.
-        tracks: Vec<Track>,
-    },
-    /// A publisher's media can flow.
-    Live(Key),
-    /// A viewer has negotiated.
-    Play {
-        /// Its session.
-        key: Key,
-        /// Its room.
-        room: RoomName,
-        /// Whom to play; `None` is the room's first publisher.
-        wanted: Option<Identity>,
-        /// Whom it plays already (a viewer that is taken up after a restart), or
-        /// whose tracks it was answered with.
-        current: Option<Key>,
-        /// Its m-sections.
-        slots: Vec<Slot>,
-    },
-    /// A session ended.
-    Ended(Key),
-}
-
-/// What follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// An m-section plays another track, or none.
-    Bind {
-        /// The viewer.
-        viewer: Key,
-        /// Index of its m-section.
-        slot: usize,
-        /// What it plays now.
-        track: Option<TrackRef>,
-    },
-    /// Another session of the same publisher took this one's place: end it.
-    Replaced(Key),
+    /// The publication that an offer gave it (the SDK).
+    pub assigned: Option<PublicationId>,
 }
 
 /// Why what was asked for is not done; nothing has changed.
@@ -120,8 +98,8 @@ pub enum Refused {
     #[error("{0}")]
     TooLarge(&'static str),
     /// There is no room for it.
-    #[error("{0}")]
-    Full(Full),
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 /// Why nobody more may come in.
@@ -138,36 +116,14 @@ pub enum Full {
     Publishers,
 }
 
-#[derive(Debug)]
-struct Publisher {
-    identity: Identity,
-    tracks: Vec<Track>,
-    /// Place in the order in which publishers became live; `None` before.
-    live: Option<u64>,
-}
-
-#[derive(Debug)]
-struct Viewer {
-    wanted: Option<Identity>,
-    current: Option<Key>,
-    slots: Vec<Slot>,
-    bound: Vec<Option<TrackRef>>,
-}
-
-#[derive(Debug, Default)]
-struct Room {
-    publishers: BTreeMap<Key, Publisher>,
-    viewers: BTreeMap<Key, Viewer>,
-}
-
 /// How many may come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capacity {
     /// Rooms.
     pub rooms: usize,
-    /// Sessions in one room, publishers and viewers together.
+    /// Participants in one room, of all kinds.
     pub sessions: usize,
-    /// Publishing sessions in one room.
+    /// Publishing participants in one room.
     pub publishers: usize,
 }
 
@@ -181,80 +137,106 @@ impl Default for Capacity {
     }
 }
 
+#[derive(Debug, Default)]
+struct Room {
+    settings: Settings,
+    version: u32,
+    created_at_s: u64,
+    members: BTreeSet<Key>,
+    /// Publications of other rooms that are forwarded into this one too.
+    guests: BTreeSet<PublicationId>,
+    /// Who speaks, and how loud.
+    speakers: BTreeMap<Key, u8>,
+}
+
+/// A participant.
+#[derive(Debug)]
+struct Participant {
+    room: RoomName,
+    identity: Identity,
+    name: String,
+    metadata: String,
+    attributes: BTreeMap<String, String>,
+    version: u32,
+    kind: ParticipantKind,
+    state: ParticipantState,
+    permissions: Permissions,
+    joined_at_s: u64,
+    token: Option<String>,
+    play: Play,
+    /// Place in the order in which publishers became live; `None` while no media can flow.
+    live: Option<u64>,
+    /// Its place from when it was live before.
+    place: Option<u64>,
+    gone_since: Option<Instant>,
+    quality: Quality,
+    publications: Vec<PublicationId>,
+    slots: Vec<Slot>,
+    bound: Vec<Option<PublicationId>>,
+    wishes: BTreeMap<PublicationId, Settled>,
+    subscribed: Vec<PublicationId>,
+}
+
+/// What was settled about a subscription.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Settled {
+    subscribed: Option<bool>,
+    bounds: SubscriptionBounds,
+    rule: SubscriptionRule,
+}
+
+#[derive(Debug)]
+struct Publication {
+    owner: Key,
+    cid: String,
+    kind: Kind,
+    codec: TrackCodec,
+    source: Source,
+    name: String,
+    stream: String,
+    layers: Vec<LayerInfo>,
+    scalability_mode: String,
+    encrypted: bool,
+    muted: bool,
+    /// A moderator muted it: nothing is forwarded, whatever its publisher sends.
+    silenced: bool,
+    paused: bool,
+    cap: Cap,
+    version: u32,
+    level: Option<u8>,
+    attached: BTreeSet<RoomName>,
+    /// Who is sent it: participant and place of the slot.
+    players: BTreeSet<(Key, usize)>,
+}
+
 /// All rooms.
 #[derive(Debug, Default)]
 pub struct Rooms {
     capacity: Capacity,
     rooms: HashMap<RoomName, Room>,
-    of: HashMap<Key, RoomName>,
+    participants: BTreeMap<Key, Participant>,
+    publications: BTreeMap<PublicationId, Publication>,
     next_live: u64,
 }
 
-impl Room {
-    fn sessions(&self) -> usize {
-        self.publishers.len() + self.viewers.len()
+impl Participant {
+    /// Whether others see it.
+    fn is_shown(&self) -> bool {
+        let is_kind = match self.kind {
+            ParticipantKind::Sdk => true,
+            ParticipantKind::Whip => self.live.is_some(),
+            ParticipantKind::Whep | ParticipantKind::Guest => false,
+        };
+        is_kind && !self.permissions.hidden && self.state != ParticipantState::Lobby
     }
 
-    /// The live publisher that a viewer plays.
-    fn source(&self, wanted: Option<&Identity>, current: Option<Key>) -> Option<Key> {
-        let live = |key: &Key| self.publishers.get(key).is_some_and(|p| p.live.is_some());
-        match wanted {
-            Some(identity) => {
-                let is_it = |p: &Publisher| p.live.is_some() && p.identity == *identity;
-                self.publishers
-                    .iter()
-                    .find(|(_, p)| is_it(p))
-                    .map(|(key, _)| *key)
-            }
-            None => current.filter(live).or_else(|| {
-                let first = |(key, p): (&Key, &Publisher)| Some((p.live?, *key));
-                self.publishers
-                    .iter()
-                    .filter_map(first)
-                    .min()
-                    .map(|(_, key)| key)
-            }),
-        }
+    /// Whether it is told what happens in its room.
+    fn listens(&self) -> bool {
+        self.kind == ParticipantKind::Sdk && self.state != ParticipantState::Lobby
     }
 
-    /// Gives every viewer what it should play now, and says what changed.
-    fn bind(&mut self, effects: &mut Vec<Effect>) {
-        let mut viewers = std::mem::take(&mut self.viewers);
-        for (key, viewer) in &mut viewers {
-            self.bind_viewer(*key, viewer, effects);
-        }
-        self.viewers = viewers;
-    }
-
-    fn bind_viewer(&self, key: Key, viewer: &mut Viewer, effects: &mut Vec<Effect>) {
-        let source = self.source(viewer.wanted.as_ref(), viewer.current);
-        if source.is_some() {
-            viewer.current = source;
-        }
-        let tracks = source
-            .and_then(|s| self.publishers.get(&s))
-            .map_or(&[][..], |p| &p.tracks);
-        let mut taken = vec![false; tracks.len()];
-        for (index, slot) in viewer.slots.iter().enumerate() {
-            let fits = |track: &Track| {
-                track.kind == slot.kind && slot.accepts.iter().any(|codec| track.codec.fits(codec))
-            };
-            let found = (0..tracks.len()).find(|&n| !taken[n] && fits(&tracks[n]));
-            if let Some(n) = found {
-                taken[n] = true;
-            }
-            let track = source
-                .zip(found)
-                .map(|(publisher, track)| TrackRef { publisher, track });
-            if viewer.bound[index] != track {
-                viewer.bound[index] = track;
-                effects.push(Effect::Bind {
-                    viewer: key,
-                    slot: index,
-                    track,
-                });
-            }
-        }
+    fn is_publisher(&self) -> bool {
+        self.kind == ParticipantKind::Whip || !self.publications.is_empty()
     }
 }
 
@@ -267,198 +249,118 @@ impl Rooms {
         }
     }
 
-    /// Takes in what happened.
-    pub fn handle(&mut self, input: Input) -> Vec<Effect> {
-        let mut effects = Vec::new();
+    /// Takes in what happened, or does what is asked for.
+    ///
+    /// # Errors
+    /// [`Refused`], and then nothing has changed.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Result<Vec<Effect>, Refused> {
+        let mut fx = Vec::new();
         match input {
-            Input::Publish {
+            Input::Join(join) => self.join(*join, &mut fx)?,
+            Input::Live(key) => self.live(key, &mut fx),
+            Input::Down(key) => self.down(key, &mut fx),
+            Input::Presence { key, is_connected } => {
+                self.presence(key, is_connected, now, &mut fx);
+            }
+            Input::Leave { key, reason } => self.remove(key, reason, &mut fx),
+            Input::Describe {
                 key,
-                room,
-                identity,
-                tracks,
-            } => {
-                let publisher = Publisher {
-                    identity,
-                    tracks,
-                    live: None,
-                };
-                self.of.insert(key, room.clone());
-                self.rooms
-                    .entry(room)
-                    .or_default()
-                    .publishers
-                    .insert(key, publisher);
-            }
-            Input::Live(key) => self.live(key, &mut effects),
-            Input::Play {
+                changes,
+                is_own,
+            } => self.describe(key, changes, is_own, &mut fx)?,
+            Input::Publish(publish) => self.publish(*publish, &mut fx)?,
+            Input::Unpublish(id) => self.unpublish(id, &mut fx)?,
+            Input::Redescribe {
+                publication,
                 key,
-                room,
-                wanted,
-                current,
-                slots,
-            } => {
-                let bound = vec![None; slots.len()];
-                let mut viewer = Viewer {
-                    wanted,
-                    current,
-                    slots,
-                    bound,
-                };
-                self.of.insert(key, room.clone());
-                let room = self.rooms.entry(room).or_default();
-                room.bind_viewer(key, &mut viewer, &mut effects);
-                room.viewers.insert(key, viewer);
+                muted,
+                name,
+                layers,
+            } => self.redescribe(publication, key, muted, name, layers, &mut fx)?,
+            Input::Slots { key, slots } => self.set_slots(key, slots, &mut fx)?,
+            Input::Subscribe { key, auto, changes } => {
+                self.subscribe(key, auto, &changes, &mut fx)?;
             }
-            Input::Ended(key) => self.ended(key, &mut effects),
+            Input::Speaking { publication, level } => self.speaking(publication, level, &mut fx),
+            Input::Quality { key, quality } => self.set_quality(key, quality, &mut fx),
+            Input::Watched {
+                publication,
+                watched,
+            } => self.watched(publication, watched, &mut fx),
+            Input::Tick => self.tick(now, &mut fx),
+            other => self.govern(other, &mut fx)?,
         }
-        effects
+        Ok(fx)
     }
 
-    fn live(&mut self, key: Key, effects: &mut Vec<Effect>) {
-        let Some(room) = self.of.get(&key).and_then(|name| self.rooms.get_mut(name)) else {
-            return;
-        };
-        let Some(identity) = room.publishers.get(&key).map(|p| p.identity.clone()) else {
-            return;
-        };
-        // The publisher's other sessions make way; viewers of theirs follow to this one.
-        let others: Vec<Key> = room
-            .publishers
-            .iter()
-            .filter(|(other, p)| **other != key && p.identity == identity)
-            .map(|(other, _)| *other)
-            .collect();
-        let mut place = None;
-        for other in others {
-            place = place.or(room.publishers.remove(&other).and_then(|p| p.live));
-            self.of.remove(&other);
-            for viewer in room
-                .viewers
-                .values_mut()
-                .filter(|v| v.current == Some(other))
-            {
-                viewer.current = Some(key);
-            }
-            effects.push(Effect::Replaced(other));
-        }
-        // Who comes back keeps its place in the order.
-        let next = self.next_live;
-        self.next_live += 1;
-        if let Some(publisher) = room.publishers.get_mut(&key)
-            && publisher.live.is_none()
-        {
-            publisher.live = Some(place.unwrap_or(next));
-        }
-        room.bind(effects);
+    fn person(&self, key: Key) -> Result<&Participant, Refused> {
+        let found = self.participants.get(&key);
+        found.ok_or(Refused::NotFound("participant"))
     }
 
-    fn ended(&mut self, key: Key, effects: &mut Vec<Effect>) {
-        let Some(name) = self.of.remove(&key) else {
-            return;
+    fn person_mut(&mut self, key: Key) -> Result<&mut Participant, Refused> {
+        let found = self.participants.get_mut(&key);
+        found.ok_or(Refused::NotFound("participant"))
+    }
+
+    fn publication(&self, id: PublicationId) -> Result<&Publication, Refused> {
+        let found = self.publications.get(&id);
+        found.ok_or(Refused::NotFound("publication"))
+    }
+
+    fn publication_mut(&mut self, id: PublicationId) -> Result<&mut Publication, Refused> {
+        let found = self.publications.get_mut(&id);
+        found.ok_or(Refused::NotFound("publication"))
+    }
+
+    /// The participants of a room, in order of arrival.
+    fn members<'a>(
+        &'a self,
+        room: &RoomName,
+    ) -> impl Iterator<Item = (Key, &'a Participant)> + use<'a> {
+        let room = self.rooms.get(room);
+        let keys = room.into_iter().flat_map(|room| &room.members);
+        keys.filter_map(|key| Some((*key, self.participants.get(key)?)))
+    }
+
+    /// Forgets a room that nothing keeps.
+    fn drop_if_empty(&mut self, name: &RoomName, fx: &mut Vec<Effect>) {
+        let is_empty = |room: &Room| {
+            room.members.is_empty() && room.guests.is_empty() && !room.settings.is_kept
         };
-        let Some(room) = self.rooms.get_mut(&name) else {
-            return;
-        };
-        room.viewers.remove(&key);
-        if room.publishers.remove(&key).is_some() {
-            room.bind(effects);
-        }
-        if room.sessions() == 0 {
-            self.rooms.remove(&name);
+        if self.rooms.get(name).is_some_and(is_empty) {
+            self.rooms.remove(name);
+            fx.push(Effect::RoomChanged(name.clone()));
         }
     }
 
-    /// Whether one more session may enter, beside those that were promised a place.
+    /// Whether one more participant may enter, beside those that were promised a place.
     ///
     /// # Errors
     /// Which limit is reached.
     pub fn admit(&self, room: &RoomName, is_publisher: bool, promised: usize) -> Result<(), Full> {
-        match self.rooms.get(room) {
-            None if self.rooms.len() >= self.capacity.rooms => Err(Full::Rooms),
-            None => Ok(()),
-            Some(room) if room.sessions() + promised >= self.capacity.sessions => Err(Full::Room),
-            Some(room) if is_publisher && room.publishers.len() >= self.capacity.publishers => {
-                Err(Full::Publishers)
-            }
-            Some(_) => Ok(()),
+        let Some(found) = self.rooms.get(room) else {
+            return match self.rooms.len() >= self.capacity.rooms {
+                true => Err(Full::Rooms),
+                false => Ok(()),
+            };
+        };
+        let own = usize::try_from(found.settings.max_participants).unwrap_or(usize::MAX);
+        let most = match own {
+            0 => self.capacity.sessions,
+            own => own.min(self.capacity.sessions),
+        };
+        if found.members.len() + promised >= most {
+            return Err(Full::Room);
         }
+        if is_publisher && self.publishers(room) >= self.capacity.publishers {
+            return Err(Full::Publishers);
+        }
+        Ok(())
     }
 
-    /// The live publisher that a player would get now.
-    pub fn source(&self, room: &RoomName, wanted: Option<&Identity>) -> Option<Key> {
-        self.rooms.get(room)?.source(wanted, None)
-    }
-
-    /// Sessions of this identity that have negotiated and are not live yet.
-    pub fn waiting(&self, room: &RoomName, identity: &Identity) -> Vec<Key> {
-        let publishers = self
-            .rooms
-            .get(room)
-            .into_iter()
-            .flat_map(|room| &room.publishers);
-        publishers
-            .filter(|(_, p)| p.live.is_none() && p.identity == *identity)
-            .map(|(key, _)| *key)
-            .collect()
-    }
-
-    /// What each m-section of a viewer plays.
-    pub fn bound(&self, viewer: Key) -> &[Option<TrackRef>] {
-        let room = self.of.get(&viewer).and_then(|name| self.rooms.get(name));
-        room.and_then(|room| room.viewers.get(&viewer))
-            .map_or(&[], |viewer| &viewer.bound)
-    }
-
-    /// Who plays a track: viewer and index of its m-section.
-    pub fn players(&self, track: TrackRef) -> impl Iterator<Item = (Key, usize)> + '_ {
-        let room = self
-            .of
-            .get(&track.publisher)
-            .and_then(|name| self.rooms.get(name));
-        room.into_iter()
-            .flat_map(|room| &room.viewers)
-            .flat_map(move |(key, viewer)| {
-                let plays = move |(slot, bound): (usize, &Option<TrackRef>)| {
-                    (*bound == Some(track)).then_some((*key, slot))
-                };
-                viewer.bound.iter().enumerate().filter_map(plays)
-            })
-    }
-
-    /// Every track that is played in a room, with the viewer.
-    pub fn bindings(&self, room: &RoomName) -> impl Iterator<Item = (Key, TrackRef)> + '_ {
-        let viewers = self.rooms.get(room).into_iter().flat_map(|r| &r.viewers);
-        viewers.flat_map(|(key, viewer)| viewer.bound.iter().flatten().map(|track| (*key, *track)))
-    }
-
-    /// All sessions of a room, publishers first, in order of arrival.
-    pub fn sessions(&self, room: &RoomName) -> Vec<Key> {
-        let room = self.rooms.get(room);
-        room.map(|room| {
-            room.publishers
-                .keys()
-                .chain(room.viewers.keys())
-                .copied()
-                .collect()
-        })
-        .unwrap_or_default()
-    }
-
-    /// The names of all rooms, sorted.
-    pub fn names(&self) -> Vec<RoomName> {
-        let mut names: Vec<RoomName> = self.rooms.keys().cloned().collect();
-        names.sort();
-        names
-    }
-
-    /// Number of rooms.
-    pub fn len(&self) -> usize {
-        self.rooms.len()
-    }
-
-    /// Whether there is no room.
-    pub fn is_empty(&self) -> bool {
-        self.rooms.is_empty()
+    fn publishers(&self, room: &RoomName) -> usize {
+        self.members(room).filter(|(_, p)| p.is_publisher()).count()
     }
 }
 

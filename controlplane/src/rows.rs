@@ -3,6 +3,7 @@
 use crate::record::{
     Bounds, Feedback, Kind, Payload, Played, Published, PublishedEncoding, Record,
 };
+use crate::rooms::Delivery;
 use crate::session::Session;
 use ion_dtls::Connected;
 use ion_ice::Pair;
@@ -230,6 +231,18 @@ pub fn set_bounds(config: &mut SubscriptionConfig, bounds: &Bounds) {
     config.max_layer = config.max_layer.min(bounds.encoding.unwrap_or(u8::MAX));
     config.spatial_layers = lower(config.spatial_layers, bounds.spatial);
     config.temporal_layers = lower(config.temporal_layers, bounds.temporal);
+}
+
+/// How much of the track is sent.
+pub fn set_delivery(config: &mut SubscriptionConfig, delivery: Option<Delivery>) {
+    let Some(delivery) = delivery else { return };
+    config.max_layer = delivery.max_layer;
+    config.spatial_layers = delivery.spatial_layers;
+    config.temporal_layers = delivery.temporal_layers;
+    config.priority = delivery.priority;
+    if delivery.is_paused {
+        config.flags |= SubscriptionConfig::PAUSED;
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "four layers")]

@@ -12,9 +12,11 @@
 //!   another fingerprint, which WHIP and WHEP do not have; and a hello proves nothing, so
 //!   that it must not cost the keys of a session that works.
 
+use crate::channels::{ChannelEvent, Channels, Label, NotSent};
 use crate::limits;
 use crate::record::{Media, Record};
 use ion_api::names::SessionId;
+use ion_api::signal::server::Reason as LeaveReason;
 use ion_dtls::{
     CloseReason, Connected, DtlsError, DtlsEvent, DtlsSession, Endpoint, Fingerprint, Role,
 };
@@ -42,9 +44,26 @@ pub enum EndCause {
     AnswerTimeout,
     /// Its rows were lost with a dataplane, or found torn.
     RowsLost,
+    /// A moderator removed it.
+    Kicked,
+    /// Its room was closed.
+    RoomClosed,
+    /// Neither socket nor transport came back.
+    TimedOut,
 }
 
 impl EndCause {
+    /// Why a session ends when its participant does.
+    pub fn of(reason: LeaveReason) -> Self {
+        match reason {
+            LeaveReason::DuplicateIdentity => Self::Replaced,
+            LeaveReason::Kicked => Self::Kicked,
+            LeaveReason::RoomClosed => Self::RoomClosed,
+            LeaveReason::TimedOut => Self::TimedOut,
+            _ => Self::Deleted,
+        }
+    }
+
     /// Stable name, for the API and as metrics label.
     pub fn name(&self) -> &'static str {
         match self {
@@ -64,11 +83,14 @@ impl EndCause {
             },
             Self::AnswerTimeout => "answer_timeout",
             Self::RowsLost => "rows_lost",
+            Self::Kicked => "kicked",
+            Self::RoomClosed => "room_closed",
+            Self::TimedOut => "timed_out",
         }
     }
 
     /// Every name.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 17] = [
         "deleted",
         "replaced",
         "ice_timeout",
@@ -83,6 +105,9 @@ impl EndCause {
         "dtls_engine",
         "answer_timeout",
         "rows_lost",
+        "kicked",
+        "room_closed",
+        "timed_out",
     ];
 
     /// In words, for people.
@@ -96,6 +121,9 @@ impl EndCause {
             Self::Dtls(error) => format!("DTLS: {error}"),
             Self::AnswerTimeout => "the counter-offer was not answered in time".to_owned(),
             Self::RowsLost => "its forwarding state was lost".to_owned(),
+            Self::Kicked => "removed by a moderator".to_owned(),
+            Self::RoomClosed => "the room was closed".to_owned(),
+            Self::TimedOut => "neither signalling nor media came back in time".to_owned(),
         }
     }
 }
@@ -111,6 +139,8 @@ pub enum SessionEvent {
     Keyed(Box<Connected>),
     /// It is over.
     Ended(EndCause),
+    /// Something happened on its data channels.
+    Channel(ChannelEvent),
     /// A STUN packet was ignored or refused.
     StunIgnored(Reason),
 }
@@ -176,6 +206,10 @@ pub struct Session {
     pub worker: u16,
     agent: Agent,
     dtls: Dtls,
+    /// Data channels were negotiated.
+    pub has_data: bool,
+    /// They, once DTLS has carried something for them.
+    channels: Option<Box<Channels>>,
     /// DTLS is done.
     connected: bool,
     /// Where DTLS came from last.
@@ -204,6 +238,8 @@ impl Session {
             worker,
             agent,
             dtls,
+            has_data: false,
+            channels: None,
             connected,
             dtls_pair,
             answer_by: None,
@@ -283,9 +319,35 @@ impl Session {
         }
     }
 
-    /// Whether DTLS timers run.
-    pub fn is_handshaking(&self) -> bool {
-        matches!(self.dtls, Dtls::Running(_)) && !self.connected
+    /// Whether data channels can be used.
+    pub fn data_is_open(&self) -> bool {
+        self.channel_is_open(Label::Reliable) || self.channel_is_open(Label::Lossy)
+    }
+
+    /// Whether this data channel can be used.
+    pub fn channel_is_open(&self, label: Label) -> bool {
+        self.channels
+            .as_ref()
+            .is_some_and(|channels| channels.is_open(label))
+    }
+
+    /// Sends a message on a data channel. A client that does not read what cannot be lost loses
+    /// its channels.
+    pub fn send_data(&mut self, now: Instant, label: Label, message: &[u8], output: &mut Output) {
+        let Some(channels) = &mut self.channels else {
+            return;
+        };
+        if channels.send(now, label, message) == Err(NotSent::Full) && label == Label::Reliable {
+            channels.close(now);
+        }
+        self.drain(now, output);
+    }
+
+    /// Whether DTLS or SCTP timers run.
+    pub fn has_timers(&self) -> bool {
+        let is_handshaking = matches!(self.dtls, Dtls::Running(_)) && !self.connected;
+        let channels = self.channels.as_ref();
+        is_handshaking || channels.is_some_and(|channels| channels.next_timeout().is_some())
     }
 
     /// Where media goes: the pair selected, else the one DTLS uses.
@@ -385,7 +447,7 @@ impl Session {
         match session {
             Ok(session) => {
                 self.dtls = Dtls::Running(Box::new(session));
-                self.drain(output);
+                self.drain(now, output);
             }
             Err(error) => output
                 .events
@@ -408,7 +470,7 @@ impl Session {
             Dtls::Running(dtls) => {
                 self.dtls_pair = Some(pair);
                 dtls.handle_datagram(now, datagram);
-                self.drain(output);
+                self.drain(now, output);
                 DtlsIntake::Taken
             }
             Dtls::Inherited if is_encrypted_alert(datagram) => DtlsIntake::InheritedAlert,
@@ -423,7 +485,13 @@ impl Session {
             && dtls.next_timeout().is_some_and(|at| at <= now)
         {
             dtls.handle_timeout(now);
-            self.drain(output);
+            self.drain(now, output);
+        }
+        if let Some(channels) = &mut self.channels
+            && channels.next_timeout().is_some_and(|at| at <= now)
+        {
+            channels.handle_timeout(now);
+            self.drain(now, output);
         }
         let cause = match (self.answer_by, self.agent.last_seen()) {
             (Some(until), _) => (until <= now).then_some(EndCause::AnswerTimeout),
@@ -438,14 +506,43 @@ impl Session {
     pub fn close(&mut self, now: Instant, output: &mut Output) {
         if let Dtls::Running(dtls) = &mut self.dtls {
             dtls.close(now);
-            self.drain(output);
+            self.drain(now, output);
         }
     }
 
-    fn drain(&mut self, output: &mut Output) {
+    /// Moves what DTLS and the data channels have to say to each other, to the peer and to the core.
+    fn drain(&mut self, now: Instant, output: &mut Output) {
         let Dtls::Running(dtls) = &mut self.dtls else {
             return;
         };
+        while let Some(event) = dtls.poll_event() {
+            let event = match event {
+                DtlsEvent::Connected(connected) => {
+                    self.connected = true;
+                    SessionEvent::Keyed(connected)
+                }
+                DtlsEvent::ApplicationData(packet) => {
+                    // Nothing else was negotiated that could send it.
+                    if self.has_data {
+                        let fresh = || Box::new(Channels::new(now));
+                        self.channels.get_or_insert_with(fresh).handle(now, &packet);
+                    }
+                    continue;
+                }
+                DtlsEvent::Closed(CloseReason::Local) => continue,
+                DtlsEvent::Closed(CloseReason::Peer) => SessionEvent::Ended(EndCause::DtlsClosed),
+                DtlsEvent::Failed(error) => SessionEvent::Ended(EndCause::Dtls(error)),
+            };
+            output.events.push(event);
+        }
+        if let Some(channels) = &mut self.channels {
+            while let Some(packet) = channels.poll_packet() {
+                // One that is not sent is sent again: SCTP sees to it.
+                let _ = dtls.send(now, &packet);
+            }
+            let events = std::iter::from_fn(|| channels.poll_event());
+            output.events.extend(events.map(SessionEvent::Channel));
+        }
         // As a server, a handshake stays on the pair that it came from; else, and
         // afterwards, the selected one is best.
         let pair = match self.connected || self.record.is_dtls_client {
@@ -455,26 +552,6 @@ impl Session {
         while let Some(datagram) = dtls.poll_datagram() {
             if let Some(pair) = pair {
                 output.transmits.push((pair, datagram));
-            }
-        }
-        while let Some(event) = dtls.poll_event() {
-            match event {
-                DtlsEvent::Connected(connected) => {
-                    self.connected = true;
-                    output.events.push(SessionEvent::Keyed(connected));
-                }
-                // Nothing was negotiated that could send it.
-                DtlsEvent::ApplicationData(_) | DtlsEvent::Closed(CloseReason::Local) => {}
-                DtlsEvent::Closed(CloseReason::Peer) => {
-                    output
-                        .events
-                        .push(SessionEvent::Ended(EndCause::DtlsClosed));
-                }
-                DtlsEvent::Failed(error) => {
-                    output
-                        .events
-                        .push(SessionEvent::Ended(EndCause::Dtls(error)));
-                }
             }
         }
     }

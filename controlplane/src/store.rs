@@ -6,6 +6,9 @@
 //! it, and the records are of no use.
 
 use crate::record::Record;
+use crate::rooms::Key;
+use crate::rooms::saved::{SavedParticipant, SavedRoom};
+use ion_api::names::RoomName;
 use rusqlite::{Connection, OptionalExtension, ffi, params};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,12 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS sessions (
         id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, record TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS participants (
+        key INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, secret TEXT NOT NULL, record TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS rooms (
+        name TEXT PRIMARY KEY, record TEXT NOT NULL
     ) WITHOUT ROWID;
 ";
 
@@ -175,18 +184,117 @@ impl Store {
         Ok(records)
     }
 
+    /// Keeps a participant, with the secret of its signalling session.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_participant(
+        &self,
+        epoch: u64,
+        secret: &str,
+        saved: &SavedParticipant,
+    ) -> Result<(), StoreError> {
+        let text = serde_json::to_string(saved).unwrap_or_default();
+        let key = saved.join.key.0.cast_signed();
+        let values = params![key, epoch.cast_signed(), secret, text];
+        self.run(
+            "INSERT OR REPLACE INTO participants (key, epoch, secret, record) \
+             VALUES (?1, ?2, ?3, ?4)",
+            values,
+        )
+    }
+
+    /// Forgets a participant.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn delete_participant(&self, key: Key) -> Result<(), StoreError> {
+        self.run(
+            "DELETE FROM participants WHERE key = ?1",
+            params![key.0.cast_signed()],
+        )
+    }
+
+    /// The participants of an epoch with their secrets, in order of arrival. Those that cannot be
+    /// read are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn participants(&self, epoch: u64) -> Result<Vec<(String, SavedParticipant)>, StoreError> {
+        let sql = "SELECT secret, record FROM participants WHERE epoch = ?1 ORDER BY key";
+        let read = || {
+            let mut select = self.db.prepare(sql)?;
+            let rows = select.query_map(params![epoch.cast_signed()], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        let rows = read().map_err(self.error())?;
+        let parsed = rows
+            .into_iter()
+            .filter_map(|(secret, text)| Some((secret, serde_json::from_str(&text).ok()?)));
+        Ok(parsed.collect())
+    }
+
+    /// Keeps a room. Rooms outlive the dataplane.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn put_room(&self, saved: &SavedRoom) -> Result<(), StoreError> {
+        let text = serde_json::to_string(saved).unwrap_or_default();
+        let values = params![saved.name.as_str(), text];
+        self.run(
+            "INSERT OR REPLACE INTO rooms (name, record) VALUES (?1, ?2)",
+            values,
+        )
+    }
+
+    /// Forgets a room.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn delete_room(&self, name: &RoomName) -> Result<(), StoreError> {
+        self.run("DELETE FROM rooms WHERE name = ?1", params![name.as_str()])
+    }
+
+    /// The rooms. Those that cannot be read are left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn rooms(&self) -> Result<Vec<SavedRoom>, StoreError> {
+        let read = || {
+            let mut select = self.db.prepare("SELECT record FROM rooms")?;
+            let rows = select.query_map([], |row| row.get::<_, String>(0))?;
+            rows.collect::<Result<Vec<_>, _>>()
+        };
+        let texts = read().map_err(self.error())?;
+        Ok(texts
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok())
+            .collect())
+    }
+
+    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Result<(), StoreError> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(values))
+            .map(|_| ())
+            .map_err(self.error())
+    }
+
     /// Forgets all sessions of other epochs.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn keep_only(&self, epoch: u64) -> Result<(), StoreError> {
-        self.db
-            .execute(
-                "DELETE FROM sessions WHERE epoch <> ?1",
-                params![epoch.cast_signed()],
-            )
-            .map(|_| ())
-            .map_err(self.error())
+        self.run(
+            "DELETE FROM sessions WHERE epoch <> ?1",
+            params![epoch.cast_signed()],
+        )?;
+        self.run(
+            "DELETE FROM participants WHERE epoch <> ?1",
+            params![epoch.cast_signed()],
+        )
     }
 
     /// Moves all sessions to another epoch: a new dataplane has taken them over.
@@ -195,10 +303,11 @@ impl Store {
     /// When it cannot be written.
     pub fn move_epoch(&self, from: u64, to: u64) -> Result<(), StoreError> {
         let values = params![to.cast_signed(), from.cast_signed()];
-        self.db
-            .execute("UPDATE sessions SET epoch = ?1 WHERE epoch = ?2", values)
-            .map(|_| ())
-            .map_err(self.error())
+        self.run("UPDATE sessions SET epoch = ?1 WHERE epoch = ?2", values)?;
+        self.run(
+            "UPDATE participants SET epoch = ?1 WHERE epoch = ?2",
+            values,
+        )
     }
 
     /// A value kept under a name.

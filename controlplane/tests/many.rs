@@ -108,6 +108,7 @@ impl Past {
                 rows.push(row);
                 let encoding = past.row::<ion_tables::Encoding>(n, Default::default());
                 Published {
+                    id: ion_api::signal::PublicationId(1_000_000 + u64::from(n)),
                     kind,
                     mid: String::new(),
                     codec,

@@ -149,6 +149,46 @@ pub struct Problem {
     pub retry_after_ms: Option<u32>,
 }
 
+impl Problem {
+    /// A refusal.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            detail: detail.into(),
+            retry_after_ms: None,
+        }
+    }
+}
+
+impl From<crate::Problem> for Problem {
+    fn from(problem: crate::Problem) -> Self {
+        let reason = match problem.kind {
+            "token-missing" => Reason::TokenMissing,
+            "token-invalid" => Reason::TokenInvalid,
+            "token-expired" => Reason::TokenExpired,
+            "token-revoked" => Reason::TokenRevoked,
+            "forbidden" => Reason::Forbidden,
+            "not-found" => Reason::NotFound,
+            "no-such-session" => Reason::NoSuchSession,
+            "malformed-sdp" => Reason::MalformedSdp,
+            "unprocessable-sdp" => Reason::UnprocessableSdp,
+            "bad-request" | "bad-name" => Reason::BadMessage,
+            "conflict" => Reason::WrongState,
+            "too-large" => Reason::TooLarge,
+            _ => match problem.status.as_u16() {
+                429 => Reason::RateLimited,
+                503 => Reason::Overloaded,
+                _ => Reason::Internal,
+            },
+        };
+        Self {
+            reason,
+            detail: problem.detail,
+            retry_after_ms: problem.retry_after_s.map(|s| s.saturating_mul(1_000)),
+        }
+    }
+}
+
 /// To `join`.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -46,10 +46,14 @@ pub mod whip;
 /// Playing: the answer to a WHEP offer, and the counter-offer (draft-ietf-wish-whep).
 pub mod whep;
 
+/// Both ways over one transport: the answer to a participant of `/v1/signal`.
+pub mod duplex;
+
 mod parse;
 mod write;
 
 pub use codec::{Codec, CodecKind, Feedback, FeedbackSet, Fmtp, TrackCodec};
+pub use duplex::{DuplexAnswer, Purpose, Section};
 pub use error::SdpError;
 pub use extension::{Extension, ExtensionKind, ExtensionMap};
 pub use fragment::SdpFragment;

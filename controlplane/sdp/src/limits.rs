@@ -1,14 +1,14 @@
 use crate::error::SdpError;
 
-/// Bytes of a description or fragment.
-pub const MAX_SDP_BYTES: usize = 64 * 1024;
-/// Lines of a description. Chromium's largest offers have about 600.
-pub const MAX_LINES: usize = 3_000;
+/// Bytes of a description or fragment. A section of Chromium's has up to 5 KiB.
+pub const MAX_SDP_BYTES: usize = 512 * 1024;
+/// Lines of a description. A section of Chromium's has about 120.
+pub const MAX_LINES: usize = 16_000;
 /// Bytes of one line; parameter sets in `a=fmtp` are the longest in practice.
 pub const MAX_LINE_BYTES: usize = 4_096;
 /// m-sections of a description.
-pub const MAX_MEDIA: usize = 16;
-/// m-sections that one session may use for audio and video.
+pub const MAX_MEDIA: usize = 128;
+/// m-sections that one WHIP or WHEP session may use for audio and video.
 pub const MAX_TRACKS: usize = 8;
 /// Candidates in the whole description or fragment.
 pub const MAX_CANDIDATES: usize = 64;

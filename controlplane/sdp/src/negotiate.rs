@@ -96,17 +96,18 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    /// Checks that all sections in use share one transport, and reads it.
+    /// Checks that all sections in use are audio or video and share one transport, and reads it.
     pub(crate) fn of(sdp: &SessionDescription) -> Result<Self, Reject> {
+        let used: Vec<&Media> = used(sdp).collect();
+        check_sections(&used)?;
+        Self::shared(sdp, &used)
+    }
+
+    /// Reads the one transport that all sections in use share.
+    fn shared(sdp: &SessionDescription, used: &[&Media]) -> Result<Self, Reject> {
         if sdp.ice_lite {
             return unprocessable("both sides are ice-lite; the client has to be a full ICE agent");
         }
-        let used: Vec<&Media> = sdp
-            .media
-            .iter()
-            .filter(|media| !media.is_rejected())
-            .collect();
-        check_sections(&used)?;
         let bundle = sdp.bundles.first().map_or(&[][..], Vec::as_slice);
         let in_bundle = |media: &&Media| media.mid.as_ref().is_some_and(|mid| bundle.contains(mid));
         // The first MID of the group that is in use carries the transport (RFC 9143, 7.3.1).
@@ -168,6 +169,10 @@ impl Transport {
             }
         }
     }
+}
+
+fn used(sdp: &SessionDescription) -> impl Iterator<Item = &Media> {
+    sdp.media.iter().filter(|media| !media.is_rejected())
 }
 
 fn check_sections(used: &[&Media]) -> Result<(), Reject> {
@@ -264,7 +269,23 @@ impl<'a> Answerer<'a> {
         offer: &'a SessionDescription,
         local: &'a LocalParams,
     ) -> Result<Self, Reject> {
-        let transport = Transport::of(offer)?;
+        Self::with(offer, local, Transport::of(offer)?)
+    }
+
+    /// For an offer that publishes and receives, with data channels; sections are judged one by one.
+    pub(crate) fn for_duplex(
+        offer: &'a SessionDescription,
+        local: &'a LocalParams,
+    ) -> Result<Self, Reject> {
+        let used: Vec<&Media> = used(offer).collect();
+        Self::with(offer, local, Transport::shared(offer, &used)?)
+    }
+
+    fn with(
+        offer: &'a SessionDescription,
+        local: &'a LocalParams,
+        transport: Transport,
+    ) -> Result<Self, Reject> {
         let role = transport.role_of_answerer()?;
         let mut sdp = description(local);
         sdp.extmap_allow_mixed = offer.extmap_allow_mixed;
@@ -319,6 +340,22 @@ impl<'a> Answerer<'a> {
         if media.codecs.is_empty() {
             media.other_formats = offered.other_formats.iter().take(1).cloned().collect();
         }
+        self.sdp.media.push(media);
+    }
+
+    /// The answer to a section that nothing flows in, and that may be used later.
+    pub(crate) fn idle(&mut self, offered: &Media) {
+        let codecs: Vec<Codec> = offered
+            .codecs
+            .iter()
+            .filter(|c| supported(c).is_some())
+            .cloned()
+            .collect();
+        if codecs.is_empty() {
+            return self.decline(offered);
+        }
+        let mut media = self.section(offered, Direction::Inactive);
+        media.codecs = codecs;
         self.sdp.media.push(media);
     }
 

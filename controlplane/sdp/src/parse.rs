@@ -227,6 +227,9 @@ fn media_section(
             "rtcp-mux-only" => media.rtcp_mux_only = true,
             "rtcp-rsize" => media.rtcp_rsize = true,
             "bundle-only" => media.bundle_only = true,
+            // What is no number is not there: the section is declined.
+            "sctp-port" => media.sctp_port = value.parse().ok(),
+            "max-message-size" => media.max_message_size = value.parse().ok(),
             "extmap" => media.extensions.extend(extension(value)?),
             _ => stream_attribute(&mut media, name, value)?,
         }

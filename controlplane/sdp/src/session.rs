@@ -272,6 +272,10 @@ pub struct Media {
     pub candidates: Vec<Candidate>,
     /// `a=end-of-candidates`.
     pub end_of_candidates: bool,
+    /// `a=sctp-port` (RFC 8841).
+    pub sctp_port: Option<u16>,
+    /// `a=max-message-size` (RFC 8841), bytes.
+    pub max_message_size: Option<u32>,
 }
 
 impl Media {
@@ -301,6 +305,8 @@ impl Media {
             fingerprints: Vec::new(),
             candidates: Vec::new(),
             end_of_candidates: false,
+            sctp_port: None,
+            max_message_size: None,
         }
     }
 

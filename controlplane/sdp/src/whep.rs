@@ -191,15 +191,8 @@ fn section(
     let (lines, extensions) =
         answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
     let (mut codecs, mut payloads) = payloads(offered, &extensions);
-    let fec = (offered.kind == MediaKind::Video)
-        .then(|| answer_fec(offered))
-        .flatten();
-    let fec_pt = fec.as_ref().map(|codec| codec.pt);
-    codecs.extend(fec);
-    let is_ccfb = |codec: &Codec| codec.feedback.contains(&Feedback::AckCcfb);
-    if offered.codecs.iter().any(is_ccfb) {
-        take_ccfb(&mut codecs, &mut payloads);
-    }
+    let fec_pt = add_fec(&mut codecs, offered);
+    prefer_ccfb(&mut codecs, &mut payloads, offered);
     let taken = |index: usize| tracks.iter().any(|track| track.source == Some(index));
     let source = sources
         .iter()
@@ -218,25 +211,92 @@ fn section(
         prefer(&mut payloads, &mut codecs, &source.codec);
     }
     let track = PlayTrack {
-        media_index,
         source: source.map(|(index, _)| index),
+        fec: fec_pt.map(|pt| (pt, sender.fec_ssrc)),
+        ..play_track(media_index, offered, sender, payloads, extensions)
+    };
+    send(answerer, offered, lines, codecs, &track);
+    Some(track)
+}
+
+/// Answers one section of a participant that receives what is sent in `codec`, or anything; `None`,
+/// and no answer, if it cannot.
+pub(crate) fn play_section(
+    answerer: &mut Answerer<'_>,
+    media_index: usize,
+    offered: &Media,
+    codec: Option<&TrackCodec>,
+    sender: &Sender,
+) -> Option<PlayTrack> {
+    let (lines, extensions) =
+        answerer.answer_extensions(offered, Direction::SendOnly, sent_to_viewers);
+    let (mut codecs, mut payloads) = payloads(offered, &extensions);
+    payloads.first()?;
+    let fec_pt = add_fec(&mut codecs, offered);
+    prefer_ccfb(&mut codecs, &mut payloads, offered);
+    if let Some(codec) = codec {
+        find_payload(&payloads, codec)?;
+        prefer(&mut payloads, &mut codecs, codec);
+    }
+    let track = PlayTrack {
+        fec: fec_pt.map(|pt| (pt, sender.fec_ssrc)),
+        ..play_track(media_index, offered, sender, payloads, extensions)
+    };
+    send(answerer, offered, lines, codecs, &track);
+    Some(track)
+}
+
+fn play_track(
+    media_index: usize,
+    offered: &Media,
+    sender: &Sender,
+    payloads: Vec<PayloadMap>,
+    extensions: ExtensionMap,
+) -> PlayTrack {
+    let has_rtx = payloads.iter().any(|payload| payload.rtx_pt.is_some());
+    PlayTrack {
+        media_index,
+        source: None,
         kind: offered.kind.clone(),
         mid: offered.mid.clone(),
         msid: sender.msid.clone(),
         ssrc: sender.ssrc,
-        rtx_ssrc: payloads
-            .iter()
-            .any(|p| p.rtx_pt.is_some())
-            .then_some(sender.rtx_ssrc),
-        fec: fec_pt.map(|pt| (pt, sender.fec_ssrc)),
+        rtx_ssrc: has_rtx.then_some(sender.rtx_ssrc),
+        fec: None,
         payloads,
         extensions,
-    };
+    }
+}
+
+/// Takes feedback by RFC 8888 where it is offered.
+fn prefer_ccfb(codecs: &mut [Codec], payloads: &mut [PayloadMap], offered: &Media) {
+    let is_ccfb = |codec: &Codec| codec.feedback.contains(&Feedback::AckCcfb);
+    if offered.codecs.iter().any(is_ccfb) {
+        take_ccfb(codecs, payloads);
+    }
+}
+
+/// Answers repair packets for video (RFC 8627); their payload type, if they are offered.
+fn add_fec(codecs: &mut Vec<Codec>, offered: &Media) -> Option<u8> {
+    let is_video = offered.kind == MediaKind::Video;
+    let fec = is_video.then(|| answer_fec(offered)).flatten()?;
+    let pt = fec.pt;
+    codecs.push(fec);
+    Some(pt)
+}
+
+/// Answers a section that sends a track.
+fn send(
+    answerer: &mut Answerer<'_>,
+    offered: &Media,
+    lines: Vec<Extension>,
+    codecs: Vec<Codec>,
+    track: &PlayTrack,
+) {
     let mut media = answerer.section(offered, Direction::SendOnly);
-    add_sources(&mut media, &answerer.local.cname, &track);
+    add_sources(&mut media, &answerer.local.cname, track);
     (media.extensions, media.codecs) = (lines, codecs);
     answerer.sdp.media.push(media);
-    Some(track)
 }
 
 /// The codec of an offered payload type, if it can be sent in this section.

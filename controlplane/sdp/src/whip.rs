@@ -93,7 +93,7 @@ pub fn answer(offer: &SessionDescription, local: &LocalParams) -> Result<Publish
     })
 }
 
-fn track(
+pub(crate) fn track(
     answerer: &mut Answerer<'_>,
     media_index: usize,
     offered: &Media,
@@ -298,9 +298,11 @@ fn encodings_by_ssrc(offered: &Media, (rtx, fec): (bool, bool)) -> Vec<Encoding>
 }
 
 /// One SSRC names one stream on a transport.
-fn check_ssrcs(tracks: &[PublishTrack]) -> Result<(), Reject> {
+pub(crate) fn check_ssrcs<'a>(
+    tracks: impl IntoIterator<Item = &'a PublishTrack>,
+) -> Result<(), Reject> {
     let mut ssrcs: Vec<u32> = tracks
-        .iter()
+        .into_iter()
         .flat_map(|track| &track.encodings)
         .flat_map(|encoding| [encoding.ssrc, encoding.rtx_ssrc, encoding.fec_ssrc])
         .flatten()

@@ -108,6 +108,8 @@ fn section(media: &Media) -> sdp_types::Media {
         attributes.value("rtcp-fb", format!("* {}", Feedback::AckCcfb));
     }
     streams(media, &mut attributes);
+    attributes.values("sctp-port", media.sctp_port);
+    attributes.values("max-message-size", media.max_message_size);
     sdp_types::Media {
         media: media.kind.as_str().to_owned(),
         port: media.port,

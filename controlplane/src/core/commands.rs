@@ -4,12 +4,13 @@ use super::{Command, Core, unix_seconds};
 use crate::limits;
 use crate::programmer::TableFull;
 use crate::record::{Kind, Link, Media, Published, Record};
-use crate::rooms::{Full, Input, Key, Track};
+use crate::rooms::{Description, Full, Input, Join, Key, Play, Publish};
 use crate::session::{EndCause, Session};
 use ion_api::backend::{Created, Participant, Patched, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
 use ion_api::names::{Identity, RoomName, SessionId};
 use ion_api::problem::Problem;
+use ion_api::signal::model::{LayerInfo, ParticipantKind, Permissions, Source};
 use ion_ice::{Agent, Credentials};
 use ion_sdp::negotiate::Reject;
 use ion_sdp::{
@@ -58,6 +59,21 @@ impl Core {
                     .map(|key| self.end(now, key, &EndCause::Deleted));
                 let _ = reply.send(ended);
             }
+            Command::SignalJoin(request, answer_to, outbox, reply) => {
+                let _ = reply.send(self.signal_join(now, *request, answer_to, outbox));
+            }
+            Command::SignalResume(request, answer_to, outbox, reply) => {
+                let _ = reply.send(self.signal_resume(now, &request, answer_to, outbox));
+            }
+            Command::Signal(key, outbox, message, sdp) => {
+                self.signal(now, key, outbox, *message, sdp.as_deref());
+            }
+            Command::SignalClosed(key, outbox) => self.signal_closed(now, key, outbox),
+            Command::Data(room, to, message, reply) => {
+                let _ = reply.send(self.data_from_server(now, &room, to.as_deref(), *message));
+            }
+            Command::Look(look) => look(&self.rooms),
+            Command::Govern(input, reply) => drop(reply.send(self.govern(now, *input))),
             Command::Rooms(reply) => drop(reply.send(self.room_infos())),
             Command::Room(room, reply) => drop(reply.send(self.room_info(&room))),
             Command::Participants(room, reply) => {
@@ -101,6 +117,14 @@ impl Core {
     /// Whether one more session may be made now.
     pub(super) fn admit(&self, room: &RoomName, is_publisher: bool) -> Result<(), Problem> {
         self.attached()?;
+        if self
+            .rooms
+            .settings(room)
+            .is_some_and(|settings| settings.lobby)
+        {
+            let text = "the room has a lobby, where WHIP and WHEP clients cannot wait";
+            return Err(Problem::forbidden(text));
+        }
         // They are in no room yet, and keep their place in it all the same.
         let is_offered = |session: &&Session| session.is_offered() && session.record.room == *room;
         let offered = self.sessions.values().filter(is_offered).count();
@@ -189,11 +213,15 @@ impl Core {
         {
             self.end(now, key, &EndCause::Replaced);
         }
+        let mut tracks: Vec<Published> = answer.tracks.iter().map(Published::new).collect();
+        for track in &mut tracks {
+            track.id = self.publication_id();
+        }
         let agreed = Agreed {
             sdp: &answer.sdp,
             extensions: &answer.extensions,
             remote: Some(&answer.remote),
-            media: Media::Publish(answer.tracks.iter().map(Published::new).collect()),
+            media: Media::Publish(tracks),
         };
         let (key, created) = self.create(
             now,
@@ -203,21 +231,23 @@ impl Core {
             None,
             agreed,
         )?;
-        let tracks = self
-            .sessions
-            .get(&key)
-            .map(|session| session.record.published());
-        let tracks = tracks.unwrap_or_default().iter().map(room_track).collect();
-        let (room, identity) = (request.room.clone(), request.participant.identity.clone());
-        let effects = self.rooms.handle(Input::Publish {
-            key,
-            room,
-            identity,
-            tracks,
-        });
-        self.apply(now, effects);
+        self.enter_publisher(now, key);
         self.gauge();
         Ok(created)
+    }
+
+    /// Lets a WHIP publisher that has negotiated into its room.
+    pub(super) fn enter_publisher(&mut self, now: Instant, key: Key) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let record = &session.record;
+        let publishes: Vec<Publish> = record.published().iter().map(|t| publish(key, t)).collect();
+        let join = join(key, record, ParticipantKind::Whip, Play::Nothing);
+        self.happen(now, Input::Join(Box::new(join)));
+        for publish in publishes {
+            self.happen(now, Input::Publish(Box::new(publish)));
+        }
     }
 
     /// Makes a session with its rows, and stores it. What has been done is undone if it
@@ -301,7 +331,8 @@ impl Core {
                     slot.row = programmer.reserve::<Subscription>()?.into();
                 }
             }
-            Media::Offered { .. } => {}
+            // Its offers take them one by one.
+            Media::Both { .. } | Media::Offered { .. } => {}
         }
         Ok(())
     }
@@ -403,11 +434,51 @@ fn record_of(
     record
 }
 
-/// What rooms know of a published track.
-pub(super) fn room_track(track: &Published) -> Track {
-    Track {
+/// A WHIP or WHEP participant as rooms know it.
+pub(super) fn join(key: Key, record: &Record, kind: ParticipantKind, play: Play) -> Join {
+    Join {
+        key,
+        room: record.room.clone(),
+        identity: record.identity.clone(),
+        description: Description {
+            name: Some(record.name.clone()),
+            ..Description::default()
+        },
+        kind,
+        permissions: Permissions {
+            hidden: record.hidden,
+            ..Permissions::default()
+        },
+        play,
+        joined_at_s: record.joined_at_s,
+        token: None,
+        // It was let in, or not, before it negotiated.
+        is_admitted: true,
+    }
+}
+
+/// A track of a WHIP publisher as rooms know it.
+fn publish(key: Key, track: &Published) -> Publish {
+    let layers = track.encodings.iter().map(|encoding| LayerInfo {
+        rid: encoding.rid.clone(),
+        ..LayerInfo::default()
+    });
+    Publish {
+        key,
+        id: track.id,
+        cid: track.mid.clone(),
         kind: track.kind,
-        codec: track.codec.0.clone(),
+        codec: track.codec.clone(),
+        source: match track.kind {
+            Kind::Audio => Source::Microphone,
+            Kind::Video => Source::Camera,
+        },
+        name: String::new(),
+        stream: String::new(),
+        layers: layers.collect(),
+        scalability_mode: String::new(),
+        encrypted: false,
+        muted: false,
     }
 }
 

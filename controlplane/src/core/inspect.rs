@@ -5,7 +5,7 @@ use super::rates::Flow;
 use crate::limits;
 use crate::programmer::table_name;
 use crate::record::{Kind, Played, Published};
-use crate::rooms::{Key, TrackRef};
+use crate::rooms::Key;
 use crate::session::Session;
 use ion_api::model::{
     DataplaneStatus, DroppedPacket, EncodingInfo, MediaKind, ParticipantInfo, Role, RoomInfo,
@@ -62,6 +62,10 @@ impl Core {
             match session.record.role() {
                 Role::Publisher => info.publishers += 1,
                 Role::Viewer => info.viewers += 1,
+                Role::Participant => {
+                    info.publishers += u32::from(!session.record.published().is_empty());
+                    info.viewers += u32::from(!session.record.played().is_empty());
+                }
             }
             info.tracks += count(session.record.published().len());
             let row = session.record.row.row;
@@ -93,15 +97,6 @@ impl Core {
     fn participant_info(&self, now: Instant, key: Key, session: &Session) -> ParticipantInfo {
         let record = &session.record;
         let row = record.row.row;
-        let last_seen = session.agent().last_seen();
-        let is_late =
-            last_seen.is_none_or(|seen| now.saturating_duration_since(seen) > limits::CONSENT_LATE);
-        let state = match (session.is_connected(), last_seen) {
-            (true, _) if is_late => SessionState::Disconnected,
-            (true, _) => SessionState::Connected,
-            (false, Some(_)) => SessionState::Connecting,
-            (false, None) => SessionState::Negotiated,
-        };
         let rtt_us = self
             .programmer
             .tables()
@@ -111,7 +106,7 @@ impl Core {
             identity: record.identity.as_str().to_owned(),
             name: record.name.clone(),
             role: record.role(),
-            state,
+            state: state(now, session),
             joined_at_s: record.joined_at_s,
             dtls_version: record
                 .dtls_version
@@ -143,8 +138,8 @@ impl Core {
         }
         let mut infos = Vec::new();
         for (key, session) in sessions {
-            for (index, track) in session.record.published().iter().enumerate() {
-                infos.push(self.published_info(key, index, track));
+            for track in session.record.published() {
+                infos.push(self.published_info(track));
             }
             for (index, slot) in session.record.played().iter().enumerate() {
                 infos.push(self.played_info(key, index, slot));
@@ -153,7 +148,7 @@ impl Core {
         Some(infos)
     }
 
-    fn published_info(&self, key: Key, index: usize, track: &Published) -> TrackInfo {
+    fn published_info(&self, track: &Published) -> TrackInfo {
         let tables = self.programmer.tables();
         let encodings: Vec<EncodingInfo> = track
             .encodings
@@ -193,15 +188,12 @@ impl Core {
             .collect();
         let viewers = self
             .rooms
-            .players(TrackRef {
-                publisher: key,
-                track: index,
-            })
+            .players(track.id)
             .filter_map(|(viewer, _)| self.sessions.get(&viewer))
             .filter(|viewer| !viewer.record.hidden)
             .count();
         TrackInfo {
-            id: track_id(track.row),
+            id: track.id.to_string(),
             kind: media_kind(track.kind),
             codec: track.codec.0.kind.name().to_owned(),
             mid: track.mid.clone(),
@@ -215,10 +207,8 @@ impl Core {
     fn played_info(&self, key: Key, index: usize, slot: &Played) -> TrackInfo {
         let row = slot.row.row;
         let bound = self.rooms.bound(key).get(index).copied().flatten();
-        let publisher = bound.and_then(|bound| self.sessions.get(&bound.publisher));
-        let track = bound
-            .zip(publisher)
-            .and_then(|(b, p)| p.record.published().get(b.track));
+        let source = bound.and_then(|bound| self.published(bound));
+        let (publisher, track) = (source.map(|(p, _)| p), source.map(|(_, t)| t));
         let mut info = EncodingInfo {
             ssrc: slot.ssrc,
             bitrate_bps: self.rates.bps(RowKind::Subscription, row, Flow::Sent),
@@ -324,6 +314,19 @@ impl Core {
             dropped_packets: counters.drops.iter().map(ion_tables::Counter::load).sum(),
             ring_sent_packets: counters.ring_sent.load(),
         }
+    }
+}
+
+/// How far a session has come.
+pub(super) fn state(now: Instant, session: &Session) -> SessionState {
+    let last_seen = session.agent().last_seen();
+    let is_late =
+        last_seen.is_none_or(|seen| now.saturating_duration_since(seen) > limits::CONSENT_LATE);
+    match (session.is_connected(), last_seen) {
+        (true, _) if is_late => SessionState::Disconnected,
+        (true, _) => SessionState::Connected,
+        (false, Some(_)) => SessionState::Connecting,
+        (false, None) => SessionState::Negotiated,
     }
 }
 

@@ -4,11 +4,11 @@ use super::commands::no_such_session;
 use super::rates::Flow;
 use super::{Core, Key};
 use crate::record::{Bounds, Kind, Played, Published};
-use crate::rooms::TrackRef;
 use crate::session::Session;
 use ion_api::backend::SessionRef;
 use ion_api::model::Role;
 use ion_api::problem::Problem;
+use ion_api::signal::PublicationId;
 use ion_api::whep::extensions::{LayerSelection, PlayableLayer, Playing};
 use ion_tables::{Counter, Encoding, RowKind};
 use std::time::Instant;
@@ -24,10 +24,9 @@ impl Core {
         is_it.then_some((key, found))
     }
 
-    fn track_in(&self, viewer: Key, slot: usize) -> Option<(TrackRef, &Published)> {
+    fn track_in(&self, viewer: Key, slot: usize) -> Option<(PublicationId, &Published)> {
         let bound = self.rooms.bound(viewer).get(slot).copied().flatten()?;
-        let publisher = self.sessions.get(&bound.publisher)?;
-        Some((bound, publisher.record.published().get(bound.track)?))
+        Some((bound, self.published(bound)?.1))
     }
 
     pub(super) fn playing(&self, session: &SessionRef) -> Option<Playing> {

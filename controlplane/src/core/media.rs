@@ -2,7 +2,9 @@
 
 use super::Core;
 use crate::record::{Kind, Link};
+use crate::rooms::Input;
 use crate::watch::{Changed, Watch, Watchable};
+use ion_api::signal::PublicationId;
 use ion_tables::{Encoding, Event, EventKind, RowKind};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -73,7 +75,7 @@ impl Core {
             && let Some(encoding) = encoding
         {
             let track = encoding.track.into();
-            self.media_event(MediaEvent::Speaking { track, level });
+            self.media_event(now, MediaEvent::Speaking { track, level });
         }
     }
 
@@ -96,22 +98,44 @@ impl Core {
             })
             .collect();
         for changed in self.live.watch.update(now, &tracks) {
-            self.media_event(MediaEvent::Watched(changed));
+            self.media_event(now, MediaEvent::Watched(changed));
         }
     }
 
     /// Published media changed: the one place that all such changes go through.
-    fn media_event(&mut self, event: MediaEvent) {
+    fn media_event(&mut self, now: Instant, event: MediaEvent) {
         tracing::debug!(?event, "media");
-        match event {
+        let input = match event {
             MediaEvent::Speaking { track, level } => {
                 match level {
                     Some(level) => self.live.speaking.insert(track, level),
                     None => self.live.speaking.remove(&track),
                 };
+                let publication = self.publication_of(track);
+                publication.map(|publication| Input::Speaking { publication, level })
             }
-            // The watch itself knows.
-            MediaEvent::Watched(_) => {}
+            MediaEvent::Watched(changed) => {
+                let (publication, watched) = (self.publication_of(changed.track), changed.watched);
+                publication.map(|publication| Input::Watched {
+                    publication,
+                    watched,
+                })
+            }
+        };
+        if let Some(input) = input {
+            self.happen(now, input);
         }
+    }
+
+    /// The publication whose track has this row.
+    fn publication_of(&self, row: Link) -> Option<PublicationId> {
+        let tracks = self
+            .sessions
+            .values()
+            .flat_map(|session| session.record.published());
+        tracks
+            .filter(|track| track.row == row)
+            .map(|track| track.id)
+            .next()
     }
 }

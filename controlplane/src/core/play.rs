@@ -1,15 +1,16 @@
 //! Playing: WHEP, the counter-offer, and its answer.
 
 use super::commands::{
-    Agreed, Draft, extension_pairs, no_such_session, rejected, ssrc, take_remote,
+    Agreed, Draft, extension_pairs, join, no_such_session, rejected, ssrc, take_remote,
 };
 use super::{Core, Key};
 use crate::limits;
 use crate::record::{Link, Media, Played, Published};
-use crate::rooms::{Input, Slot};
+use crate::rooms::{self, Input, Slot};
 use ion_api::backend::{Play, PlayRequest, SessionRef};
 use ion_api::model::Role;
 use ion_api::problem::Problem;
+use ion_api::signal::model::ParticipantKind;
 use ion_sdp::limits::MAX_TRACKS;
 use ion_sdp::negotiate::Reject;
 use ion_sdp::{ExtensionMap, Msid, PlayAnswer, Sender, Senders, SessionDescription, SourceTrack};
@@ -29,7 +30,7 @@ impl Core {
         let draft = self.draft()?;
         let senders = senders(draft.feedback_ssrc)?;
         let source = self.rooms.source(&request.room, request.publisher.as_ref());
-        let Some(source) = source else {
+        let Some((source, playable)) = source else {
             // A player whose offer can never be answered must not be told to try again.
             ion_sdp::whep::answer(offer, &draft.local, &[], &senders).map_err(rejected)?;
             let text = match &request.publisher {
@@ -38,15 +39,10 @@ impl Core {
             };
             return Err(Problem::not_live(text, limits::NOT_LIVE_RETRY_S));
         };
-        let tracks = self
-            .sessions
-            .get(&source)
-            .map(|session| session.record.published());
-        let sources: Vec<SourceTrack> = tracks
-            .unwrap_or_default()
+        let tracks = playable
             .iter()
-            .map(source_track)
-            .collect();
+            .filter_map(|id| Some(self.published(*id)?.1));
+        let sources: Vec<SourceTrack> = tracks.map(source_track).collect();
         match ion_sdp::whep::answer(offer, &draft.local, &sources, &senders) {
             Ok(answer) => {
                 let agreed = Agreed {
@@ -105,15 +101,11 @@ impl Core {
             return;
         };
         let slots = session.record.played().iter().map(room_slot).collect();
-        let (room, wanted) = (session.record.room.clone(), session.record.wanted.clone());
-        let effects = self.rooms.handle(Input::Play {
-            key,
-            room,
-            wanted,
-            current,
-            slots,
-        });
-        self.apply(now, effects);
+        let wanted = session.record.wanted.clone();
+        let play = rooms::Play::Follow { wanted, current };
+        let join = join(key, &session.record, ParticipantKind::Whep, play);
+        self.happen(now, Input::Join(Box::new(join)));
+        self.happen(now, Input::Slots { key, slots });
     }
 
     pub(super) fn accept(
@@ -148,7 +140,7 @@ impl Core {
             self.rooms
                 .source(&session.record.room, session.record.wanted.as_ref())
         });
-        self.enter_viewer(now, key, source);
+        self.enter_viewer(now, key, source.map(|(source, _)| source));
         self.gauge();
         Ok(())
     }
@@ -183,14 +175,16 @@ impl Core {
     }
 }
 
-fn room_slot(played: &Played) -> Slot {
+pub(super) fn room_slot(played: &Played) -> Slot {
     let accepts = played
         .payloads
         .iter()
         .map(|payload| payload.codec.0.clone());
     Slot {
         kind: played.kind,
+        mid: played.mid.clone(),
         accepts: accepts.collect(),
+        assigned: None,
     }
 }
 

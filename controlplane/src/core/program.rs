@@ -1,16 +1,16 @@
 //! From sessions and rooms to rows.
 
 use super::Core;
-use crate::record::{Media, Record};
-use crate::rooms::{Effect, Input, Key, TrackRef};
+use crate::record::{Published, Record};
+use crate::rooms::{Effect, Input, Key};
 use crate::rows;
-use crate::session::{EndCause, Session};
-use ion_api::names::RoomName;
+use crate::session::Session;
+use ion_api::signal::PublicationId;
+use ion_api::signal::server::Reason;
 use ion_dtls::Connected;
 use ion_tables::{
-    Encoding, RowLink, SeqCell, Subscription, Track, Transport, TransportSecrets, steer,
+    Encoding, RowKind, RowLink, SeqCell, Subscription, Track, Transport, TransportSecrets, steer,
 };
-use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 impl Core {
@@ -35,6 +35,22 @@ impl Core {
         let mut config = rows::transport(&session.record);
         self.programmer.write_secrets(row, &mut secrets);
         self.programmer.write::<Transport>(row, &mut config);
+    }
+
+    /// Writes a transport after negotiation; where its media goes stays.
+    pub(super) fn write_transport(&mut self, key: Key) {
+        let Some(session) = self.sessions.get(&key) else {
+            return;
+        };
+        let row = RowLink::from(session.record.row);
+        if let Some(present) = self.programmer.tables().follow::<Transport>(row) {
+            let mut config = rows::transport(&session.record);
+            config.remote = present.remote;
+            config.local = present.local;
+            config.worker = present.worker;
+            config.srtp_profile = present.srtp_profile;
+            self.programmer.write::<Transport>(row, &mut config);
+        }
     }
 
     /// Writes the ICE credentials after a restart.
@@ -93,8 +109,7 @@ impl Core {
             .handshake(connected.version.name(), connected.profile.name());
         self.write_media(key);
         self.put_stored(now, key);
-        let effects = self.rooms.handle(Input::Live(key));
-        self.apply(now, effects);
+        self.happen(now, Input::Live(key));
         if let Some(session) = self.sessions.get(&key)
             && let Some(hidden) = self.throttles.sessions.allow(now)
         {
@@ -114,30 +129,61 @@ impl Core {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
-        let (worker, row) = (session.worker, RowLink::from(session.record.row));
-        match session.record.media.clone() {
-            Media::Publish(tracks) => {
-                self.stale_masks.insert(key);
-                for track in &tracks {
-                    let mask = self.masks.get(&track.row.row).copied().unwrap_or(0);
-                    let mut config = rows::track(track, row, worker, mask);
-                    self.programmer
-                        .write::<Track>(track.row.into(), &mut config);
-                    for (layer, encoding) in track.encodings.iter().enumerate() {
-                        let mut config = rows::encoding(track, encoding, layer, row, worker);
-                        self.programmer
-                            .write::<Encoding>(encoding.row.into(), &mut config);
-                    }
-                }
-            }
-            Media::Play(slots) => {
-                for slot in 0..slots.len() {
-                    self.write_subscription(key, slot);
-                }
-                self.stale_masks.extend(self.sources(key));
-            }
-            Media::Offered { .. } => {}
+        let published: Vec<PublicationId> = session
+            .record
+            .published()
+            .iter()
+            .map(|track| track.id)
+            .collect();
+        for id in published {
+            self.write_published(key, id);
         }
+        let slots = self
+            .sessions
+            .get(&key)
+            .map_or(0, |s| s.record.played().len());
+        for slot in 0..slots {
+            self.write_subscription(key, slot);
+        }
+        self.stale_masks
+            .extend(self.rooms.bound(key).iter().flatten());
+    }
+
+    /// Writes the track of a connected session, and its encodings.
+    pub(super) fn write_published(&mut self, key: Key, id: PublicationId) {
+        let Some(session) = self.sessions.get(&key).filter(|s| s.is_connected()) else {
+            return;
+        };
+        let (worker, row) = (session.worker, RowLink::from(session.record.row));
+        let Some(track) = session
+            .record
+            .published()
+            .iter()
+            .find(|track| track.id == id)
+        else {
+            return;
+        };
+        self.stale_masks.insert(id);
+        let mask = self.masks.get(&track.row.row).copied().unwrap_or(0);
+        let mut config = rows::track(track, row, worker, mask);
+        self.programmer
+            .write::<Track>(track.row.into(), &mut config);
+        for (layer, encoding) in track.encodings.iter().enumerate() {
+            let mut config = rows::encoding(track, encoding, layer, row, worker);
+            self.programmer
+                .write::<Encoding>(encoding.row.into(), &mut config);
+        }
+    }
+
+    /// A published track, and the session that publishes it.
+    pub(super) fn published(&self, id: PublicationId) -> Option<(&Session, &Published)> {
+        let session = self.sessions.get(&self.rooms.owner(id)?)?;
+        let track = session
+            .record
+            .published()
+            .iter()
+            .find(|track| track.id == id)?;
+        Some((session, track))
     }
 
     pub(super) fn write_subscription(&mut self, viewer: Key, slot: usize) {
@@ -147,14 +193,8 @@ impl Core {
         let Some(played) = session.record.played().get(slot) else {
             return;
         };
-        let bound = self.rooms.bound(viewer).get(slot).copied().flatten();
-        let published = bound.and_then(|bound| {
-            self.sessions
-                .get(&bound.publisher)?
-                .record
-                .published()
-                .get(bound.track)
-        });
+        let delivery = self.rooms.delivery(viewer, slot);
+        let published = delivery.and_then(|delivery| Some(self.published(delivery.publication)?.1));
         let payload = published.and_then(|track| played.payload(&track.codec.0));
         let source = published.zip(payload.as_ref()).map(|(track, payload)| {
             (
@@ -170,6 +210,7 @@ impl Core {
         }
         let transport = session.record.row.into();
         let mut config = rows::subscription(played, source, transport, session.worker);
+        rows::set_delivery(&mut config, delivery);
         rows::set_bounds(&mut config, &played.bounds);
         self.programmer.write::<Subscription>(row, &mut config);
     }
@@ -181,101 +222,111 @@ impl Core {
                 Effect::Bind {
                     viewer,
                     slot,
-                    track,
+                    from,
+                    to,
                 } => {
                     self.write_subscription(viewer, slot);
-                    self.stale_masks.extend(track.map(|track| track.publisher));
+                    self.stale_masks.extend(from.into_iter().chain(to));
                 }
-                Effect::Replaced(key) => self.end(now, key, &EndCause::Replaced),
+                Effect::Unpublished { owner, publication } => {
+                    self.drop_published(owner, publication)
+                }
+                Effect::Ended { key, reason, .. } => self.participant_ended(now, key, reason),
+                Effect::Tell { to, event, .. } => self.tell(&to, &event),
+                Effect::Resubscribed(key) => self.signalling.resubscribed(key),
+                Effect::Changed(key) => self.signalling.changed(key),
+                Effect::RoomChanged(room) => self.signalling.room_changed(room),
             }
         }
     }
 
-    /// Takes a session out of its room.
-    pub(super) fn forget_in_room(&mut self, key: Key) {
-        self.stale_masks.extend(self.sources(key));
-        let effects = self.rooms.handle(Input::Ended(key));
-        // `key` is no session any more, so that this cannot come back to it.
-        self.apply(Instant::now(), effects);
+    /// Hands an input to the rooms that they do not refuse, and does what follows.
+    pub(super) fn happen(&mut self, now: Instant, input: Input) {
+        match self.rooms.handle(input, now) {
+            Ok(effects) => self.apply(now, effects),
+            Err(refused) => tracing::debug!(%refused, "rooms refused what has happened"),
+        }
     }
 
-    fn sources(&self, viewer: Key) -> Vec<Key> {
-        let bound = self.rooms.bound(viewer).iter().flatten();
-        let mut sources: Vec<Key> = bound.map(|track| track.publisher).collect();
-        sources.dedup();
-        sources
+    /// Frees the rows of a publication that ended before its session.
+    pub(super) fn drop_published(&mut self, owner: Key, id: PublicationId) {
+        let Some(session) = self.sessions.get_mut(&owner) else {
+            return;
+        };
+        if let Some(track) = session.record.withdraw(id) {
+            self.release_track(&track);
+            self.put_stored(Instant::now(), owner);
+        }
+    }
+
+    /// Takes a session out of its room.
+    pub(super) fn forget_in_room(&mut self, now: Instant, key: Key) {
+        // `key` is no session any more, so that this cannot come back to it.
+        self.happen(
+            now,
+            Input::Leave {
+                key,
+                reason: Reason::Left,
+            },
+        );
     }
 
     /// Announces all that was written, when it fits together.
     pub(super) fn flush(&mut self) {
         self.refresh_masks();
         self.programmer.flush();
+        self.flush_signals();
     }
 
-    /// Finds out which workers own connected viewers of each stale track, looking once at
-    /// each binding of the rooms concerned, however many viewers came or went.
+    /// Finds out which workers own connected viewers of each stale publication, looking once at
+    /// each of its viewers, however many came or went.
     pub(super) fn refresh_masks(&mut self) {
-        let mut stale = std::mem::take(&mut self.stale_masks);
-        stale.retain(|key| self.sessions.get(key).is_some_and(Session::is_connected));
-        let rooms: BTreeSet<&RoomName> = stale
-            .iter()
-            .filter_map(|key| Some(&self.sessions.get(key)?.record.room))
-            .collect();
-        let mut masks: HashMap<TrackRef, u64> = HashMap::new();
-        for (viewer, track) in rooms.into_iter().flat_map(|room| self.rooms.bindings(room)) {
-            self.bindings_visited += 1;
-            let viewer = self.sessions.get(&viewer).filter(|v| v.is_connected());
-            if let Some(viewer) = viewer {
-                let bit = 1_u64.checked_shl(u32::from(viewer.worker)).unwrap_or(0);
-                *masks.entry(track).or_default() |= bit;
+        for id in std::mem::take(&mut self.stale_masks) {
+            let Some((session, _)) = self.published(id).filter(|(s, _)| s.is_connected()) else {
+                continue;
+            };
+            let (worker, row) = (session.worker, RowLink::from(session.record.row));
+            let (mut mask, mut visited) = (0, 0);
+            for (viewer, _) in self.rooms.players(id) {
+                visited += 1;
+                if let Some(viewer) = self.sessions.get(&viewer).filter(|v| v.is_connected()) {
+                    mask |= 1_u64.checked_shl(u32::from(viewer.worker)).unwrap_or(0);
+                }
             }
-        }
-        for publisher in stale {
-            self.write_masks(publisher, &masks);
+            self.bindings_visited += visited;
+            let Some((_, track)) = self.published(id) else {
+                continue;
+            };
+            let (track_row, mut config) = (track.row, rows::track(track, row, worker, mask));
+            if self.masks.insert(track_row.row, mask) != Some(mask) {
+                self.live.look();
+                self.programmer
+                    .write::<Track>(track_row.into(), &mut config);
+            }
         }
     }
 
-    fn write_masks(&mut self, publisher: Key, masks: &HashMap<TrackRef, u64>) {
-        let Some(session) = self.sessions.get(&publisher) else {
-            return;
-        };
-        let (worker, row) = (session.worker, RowLink::from(session.record.row));
-        for (index, track) in session.record.published().iter().enumerate() {
-            let played = TrackRef {
-                publisher,
-                track: index,
-            };
-            let mask = masks.get(&played).copied().unwrap_or(0);
-            if self.masks.insert(track.row.row, mask) != Some(mask) {
-                self.live.look();
-                let mut config = rows::track(track, row, worker, mask);
-                self.programmer
-                    .write::<Track>(track.row.into(), &mut config);
-            }
+    fn release_track(&mut self, track: &Published) {
+        for encoding in &track.encodings {
+            self.programmer.release::<Encoding>(encoding.row.into());
+            self.rates.forget(RowKind::Encoding, encoding.row.row);
         }
+        self.programmer.release::<Track>(track.row.into());
+        self.masks.remove(&track.row.row);
+        self.live.forget(track.row);
     }
 
     /// Frees all rows of a record, those first that refer to others.
     pub(super) fn release_rows(&mut self, record: &Record) {
-        let programmer = &mut self.programmer;
         for slot in record.played() {
-            programmer.release::<Subscription>(slot.row.into());
-            self.rates
-                .forget(ion_tables::RowKind::Subscription, slot.row.row);
+            self.programmer.release::<Subscription>(slot.row.into());
+            self.rates.forget(RowKind::Subscription, slot.row.row);
         }
         for track in record.published() {
-            for encoding in &track.encodings {
-                programmer.release::<Encoding>(encoding.row.into());
-                self.rates
-                    .forget(ion_tables::RowKind::Encoding, encoding.row.row);
-            }
-            programmer.release::<Track>(track.row.into());
-            self.masks.remove(&track.row.row);
-            self.live.forget(track.row);
+            self.release_track(track);
         }
-        programmer.release::<Transport>(record.row.into());
-        self.rates
-            .forget(ion_tables::RowKind::Transport, record.row.row);
+        self.programmer.release::<Transport>(record.row.into());
+        self.rates.forget(RowKind::Transport, record.row.row);
     }
 
     /// A connected session by its transport row, for the API.

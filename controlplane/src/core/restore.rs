@@ -1,16 +1,18 @@
 //! The start: attaching, and taking up the sessions of an earlier life; and carrying
 //! them to a new dataplane when the old one has died.
 
-use super::commands::room_track;
+use super::play::room_slot;
 use super::run::Dataplane;
 use super::{Config, Core, ended, rates, throttles, unix_seconds};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::programmer::Programmer;
 use crate::record::{Media, Record};
-use crate::rooms::{Input, Key, Rooms};
+use crate::rooms::saved::SavedParticipant;
+use crate::rooms::{Input, Key, Rooms, Slot};
 use crate::session::{EndCause, Session};
 use crate::store::{Store, StoreError};
+use ion_api::model::Role;
 use ion_api::names::SessionId;
 use ion_dtls::{DtlsError, Endpoint, Identity};
 use ion_ice::{Agent, Credentials, Pair};
@@ -145,6 +147,7 @@ impl Core {
             candidates: Self::candidates_of(&config, &media),
             media,
             rooms: Rooms::new(config.rooms),
+            signalling: super::signal::Signalling::default(),
             config,
             endpoint,
             store,
@@ -193,11 +196,25 @@ impl Core {
 
     /// Rebuilds the sessions from rows and store; frees what has no other half.
     fn restore(&mut self, now: Instant) -> Result<(), StartError> {
+        let participants = self.store.participants(self.epoch)?;
+        for room in self.store.rooms()? {
+            self.rooms.restore_room(room);
+        }
         let records = self.store.sessions(self.epoch)?;
         let found = records.len();
         let mut lost = Vec::new();
-        for record in records {
-            self.next_key = self.next_key.max(record.ordinal + 1);
+        for mut record in records {
+            let ids = record.published().iter().map(|track| track.id.0);
+            let last = ids.chain([record.ordinal]).max().unwrap_or(0);
+            self.next_key = self.next_key.max(last + 1);
+            // Of a release that gave them no ids.
+            for track in record
+                .published_mut()
+                .iter_mut()
+                .filter(|track| track.id.0 == 0)
+            {
+                track.id = self.publication_id();
+            }
             let id = record.id.clone();
             if self.restore_session(now, record).is_none() {
                 lost.push(id);
@@ -206,7 +223,7 @@ impl Core {
         for id in lost {
             self.delete_stored(&id);
         }
-        self.restore_rooms(now);
+        self.restore_rooms(now, &participants);
         self.refresh_masks();
         let swept = self.programmer.sweep();
         self.metrics
@@ -316,7 +333,7 @@ impl Core {
     }
 
     /// Fills the rooms in order of arrival, and writes what a dying process left undone.
-    fn restore_rooms(&mut self, now: Instant) {
+    fn restore_rooms(&mut self, now: Instant, participants: &[(String, SavedParticipant)]) {
         let mut keys: Vec<Key> = self.sessions.keys().copied().collect();
         keys.sort_unstable();
         let owners: HashMap<RowLink, Key> = keys
@@ -330,22 +347,37 @@ impl Core {
                     .map(move |track| (track.row.into(), key))
             })
             .collect();
-        let is_publisher = |key: &Key| {
-            self.sessions
-                .get(key)
-                .is_some_and(|session| !session.record.published().is_empty())
+        let of_role = |role: Role| -> Vec<Key> {
+            let is_one = |key: &&Key| {
+                self.sessions
+                    .get(key)
+                    .is_some_and(|s| s.record.role() == role)
+            };
+            keys.iter().filter(is_one).copied().collect()
         };
-        let (publishers, viewers): (Vec<Key>, Vec<Key>) =
-            keys.iter().partition(|key| is_publisher(key));
+        let (publishers, viewers) = (of_role(Role::Publisher), of_role(Role::Viewer));
+        for (secret, saved) in participants.iter().filter(|(secret, _)| !secret.is_empty()) {
+            self.restore_participant(now, secret, saved);
+        }
         for key in publishers {
             self.restore_publisher(now, key);
+        }
+        for (_, saved) in participants {
+            let effects = self.rooms.settle(saved, now);
+            self.apply(now, effects);
+            self.restore_slots(now, saved);
         }
         for key in viewers {
             self.restore_viewer(now, key, &owners);
         }
         // Whole before they are written: no viewer is left out for a moment.
-        self.stale_masks.extend(&keys);
         self.refresh_masks();
+        // Participants of which nothing is known any more.
+        let is_lost = |key: &&Key| self.rooms.room_of(**key).is_none() && !self.is_waiting(**key);
+        let lost: Vec<Key> = keys.iter().filter(is_lost).copied().collect();
+        for key in lost {
+            self.close_session(now, key, &EndCause::RowsLost);
+        }
         // All of it again: a torn or half-made row becomes whole, whole ones stay the same.
         for key in keys {
             if self.sessions.get(&key).is_some_and(Session::is_connected) {
@@ -354,23 +386,64 @@ impl Core {
         }
     }
 
+    /// Takes up a participant of the SDK, whose socket will resume.
+    fn restore_participant(&mut self, now: Instant, secret: &str, saved: &SavedParticipant) {
+        let key = saved.join.key;
+        let ids = saved.publications.iter().map(|one| one.publish.id.0);
+        let last = ids.chain([key.0]).max().unwrap_or(0);
+        self.next_key = self.next_key.max(last + 1);
+        self.restore_peer(key, secret.to_owned());
+        match self.rooms.restore(saved, now) {
+            Ok(effects) => self.apply(now, effects),
+            Err(refused) => tracing::warn!(%refused, "a participant cannot be taken up"),
+        }
+        if self.sessions.get(&key).is_some_and(Session::is_connected) {
+            self.happen(now, Input::Live(key));
+        }
+    }
+
+    /// Whether a session's counter-offer waits for its answer: it is in no room yet.
+    fn is_waiting(&self, key: Key) -> bool {
+        self.sessions.get(&key).is_some_and(Session::is_offered)
+    }
+
+    /// Gives the m-sections of a participant what they had.
+    fn restore_slots(&mut self, now: Instant, saved: &SavedParticipant) {
+        let key = saved.join.key;
+        if let Some(session) = self.sessions.get(&key)
+            && session.record.role() == Role::Participant
+        {
+            let assigned = saved
+                .assigned
+                .iter()
+                .copied()
+                .chain(std::iter::repeat(None));
+            let slot = |(played, assigned)| Slot {
+                assigned,
+                ..room_slot(played)
+            };
+            let slots = session
+                .record
+                .played()
+                .iter()
+                .zip(assigned)
+                .map(slot)
+                .collect();
+            self.happen(now, Input::Slots { key, slots });
+        }
+        self.presence(now, key);
+        self.tell_transport(now, key);
+    }
+
     fn restore_publisher(&mut self, now: Instant, key: Key) {
         let Some(session) = self.sessions.get(&key) else {
             return;
         };
-        let tracks = session.record.published().iter().map(room_track).collect();
-        let (room, identity) = (session.record.room.clone(), session.record.identity.clone());
         let is_connected = session.is_connected();
-        let mut effects = self.rooms.handle(Input::Publish {
-            key,
-            room,
-            identity,
-            tracks,
-        });
+        self.enter_publisher(now, key);
         if is_connected {
-            effects.extend(self.rooms.handle(Input::Live(key)));
+            self.happen(now, Input::Live(key));
         }
-        self.apply(now, effects);
     }
 
     fn restore_viewer(&mut self, now: Instant, key: Key, owners: &HashMap<RowLink, Key>) {

@@ -254,6 +254,7 @@ impl Core {
                 |session: &Session| session.agent().ufrags(now).any(|known| known == ufrag);
             sessions.get(key).is_some_and(answers)
         });
+        self.signals_every_second(now);
         self.sample_rates(now);
         self.ended.sweep(now);
         self.read_events(now);

@@ -117,10 +117,8 @@ impl Core {
     fn outbound_stats(&self, key: Key, index: usize, slot: &Played) -> OutboundStats {
         let Link { row, generation } = slot.row;
         let bound = self.rooms.bound(key).get(index).copied().flatten();
-        let publisher = bound.and_then(|bound| self.sessions.get(&bound.publisher));
-        let track = bound
-            .zip(publisher)
-            .and_then(|(bound, publisher)| publisher.record.published().get(bound.track));
+        let source = bound.and_then(|bound| self.published(bound));
+        let (publisher, track) = (source.map(|(p, _)| p), source.map(|(_, t)| t));
         let mut stats = OutboundStats {
             track_identifier: track_id(slot.row),
             publisher: publisher

@@ -8,13 +8,17 @@ use ion_api::signal::server::{Event, Reason};
 /// What follows from an input, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// What an m-section of a viewer is sent has changed: another publication, none, or other
-    /// bounds. [`Rooms::delivery`](super::Rooms::delivery) says what.
+    /// What an m-section of a viewer is sent has changed: another publication, none, or, where both
+    /// are one, other bounds. [`Rooms::delivery`](super::Rooms::delivery) says the rest.
     Bind {
         /// The viewer.
         viewer: Key,
         /// Place of its m-section.
         slot: usize,
+        /// What it was sent.
+        from: Option<PublicationId>,
+        /// What it is sent now.
+        to: Option<PublicationId>,
     },
     /// A publication is no more: its rows are free.
     Unpublished {

@@ -1,339 +1,706 @@
 use super::*;
+use crate::record::Codec;
+use ion_api::signal::server::{Event, Reason};
 use ion_sdp::{CodecKind, Fmtp};
-use proptest::prelude::*;
-use std::collections::HashSet;
+use std::time::Duration;
 
-fn codec(kind: CodecKind) -> TrackCodec {
+mod properties;
+
+pub(super) fn room(name: &str) -> RoomName {
+    RoomName::parse(name).unwrap()
+}
+
+pub(super) fn identity(name: &str) -> Identity {
+    Identity::parse(name).unwrap()
+}
+
+pub(super) fn codec(kind: CodecKind) -> TrackCodec {
     TrackCodec {
         kind,
         fmtp: Fmtp::default(),
     }
 }
 
-fn track(kind: CodecKind) -> Track {
-    let medium = if kind == CodecKind::Opus {
-        Kind::Audio
-    } else {
-        Kind::Video
-    };
-    Track {
-        kind: medium,
-        codec: codec(kind),
+pub(super) fn kind_of(kind: CodecKind) -> Kind {
+    match kind {
+        CodecKind::Opus => Kind::Audio,
+        _ => Kind::Video,
     }
 }
 
-fn slot(accepts: &[CodecKind]) -> Slot {
-    let kind = if accepts.contains(&CodecKind::Opus) {
-        Kind::Audio
-    } else {
-        Kind::Video
-    };
+pub(super) fn slot(accepts: &[CodecKind], assigned: Option<u64>) -> Slot {
     Slot {
-        kind,
+        kind: accepts.first().map_or(Kind::Video, |kind| kind_of(*kind)),
+        mid: String::new(),
         accepts: accepts.iter().map(|kind| codec(*kind)).collect(),
+        assigned: assigned.map(PublicationId),
     }
 }
 
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).unwrap()
-}
-
-fn identity(name: &str) -> Identity {
-    Identity::parse(name).unwrap()
-}
-
-fn publish(rooms: &mut Rooms, key: u64, who: &str, codecs: &[CodecKind]) {
-    let tracks = codecs.iter().map(|kind| track(*kind)).collect();
-    let key = Key(key);
-    let effects = rooms.handle(Input::Publish {
-        key,
-        room: room("r"),
-        identity: identity(who),
-        tracks,
-    });
-    assert_eq!(effects, [], "a publisher that is not live changes nothing");
-}
-
-fn play(rooms: &mut Rooms, key: u64, wanted: Option<&str>) -> Vec<Effect> {
-    let slots = vec![
-        slot(&[CodecKind::Opus]),
-        slot(&[CodecKind::Vp8, CodecKind::H264]),
-    ];
-    let wanted = wanted.map(identity);
-    let current = rooms.source(&room("r"), wanted.as_ref());
-    rooms.handle(Input::Play {
+pub(super) fn join(key: u64, name: &RoomName, who: &str, kind: ParticipantKind) -> Join {
+    Join {
         key: Key(key),
-        room: room("r"),
-        wanted,
-        current,
-        slots,
-    })
-}
-
-fn bind(viewer: u64, slot: usize, track: Option<(u64, usize)>) -> Effect {
-    let track = track.map(|(publisher, track)| TrackRef {
-        publisher: Key(publisher),
-        track,
-    });
-    Effect::Bind {
-        viewer: Key(viewer),
-        slot,
-        track,
+        room: name.clone(),
+        identity: identity(who),
+        description: Description::default(),
+        kind,
+        permissions: Permissions::default(),
+        play: match kind {
+            ParticipantKind::Sdk => Play::Subscribe { auto: true },
+            ParticipantKind::Whep => Play::Follow {
+                wanted: None,
+                current: None,
+            },
+            _ => Play::Nothing,
+        },
+        joined_at_s: 1,
+        token: None,
+        is_admitted: kind != ParticipantKind::Sdk,
     }
 }
 
-#[test]
-fn a_publisher_that_returns_takes_its_viewers_and_its_place() {
-    let mut rooms = Rooms::default();
-    publish(&mut rooms, 1, "ann", &[CodecKind::Opus, CodecKind::Vp8]);
-    assert_eq!(rooms.source(&room("r"), None), None, "not live yet");
-    rooms.handle(Input::Live(Key(1)));
-    publish(&mut rooms, 2, "bob", &[CodecKind::Vp8]);
-    rooms.handle(Input::Live(Key(2)));
-    assert_eq!(
-        play(&mut rooms, 10, None),
-        [bind(10, 0, Some((1, 0))), bind(10, 1, Some((1, 1)))]
-    );
-    // With another codec, in another order, while the old session is still there.
-    publish(&mut rooms, 3, "ann", &[CodecKind::H264, CodecKind::Opus]);
-    let effects = rooms.handle(Input::Live(Key(3)));
-    assert_eq!(
-        effects,
-        [
-            Effect::Replaced(Key(1)),
-            bind(10, 0, Some((3, 1))),
-            bind(10, 1, Some((3, 0)))
-        ]
-    );
-    assert_eq!(rooms.handle(Input::Ended(Key(1))), [], "already gone");
-    assert_eq!(
-        rooms.source(&room("r"), None),
-        Some(Key(3)),
-        "still the first"
-    );
+pub(super) fn publication(key: u64, id: u64, kind: CodecKind) -> Publish {
+    Publish {
+        key: Key(key),
+        id: PublicationId(id),
+        cid: format!("c{id}"),
+        kind: kind_of(kind),
+        codec: Codec(codec(kind)),
+        source: match kind {
+            CodecKind::Opus => Source::Microphone,
+            _ => Source::Camera,
+        },
+        name: String::new(),
+        stream: String::new(),
+        layers: Vec::new(),
+        scalability_mode: String::new(),
+        encrypted: false,
+        muted: false,
+    }
+}
+
+struct House {
+    rooms: Rooms,
+    now: Instant,
+}
+
+impl House {
+    fn new() -> Self {
+        Self {
+            rooms: Rooms::default(),
+            now: Instant::now(),
+        }
+    }
+
+    #[track_caller]
+    fn does(&mut self, input: Input) -> Vec<Effect> {
+        self.rooms.handle(input, self.now).unwrap()
+    }
+
+    #[track_caller]
+    fn joins(&mut self, key: u64, name: &str, who: &str) -> Vec<Effect> {
+        let join = join(key, &room(name), who, ParticipantKind::Sdk);
+        let mut effects = self.does(Input::Join(Box::new(join)));
+        effects.extend(self.does(Input::Live(Key(key))));
+        effects
+    }
+
+    #[track_caller]
+    fn publishes(&mut self, key: u64, id: u64, kind: CodecKind) -> Vec<Effect> {
+        self.does(Input::Publish(Box::new(publication(key, id, kind))))
+    }
+
+    /// Gives a participant of the SDK a section for each of these.
+    #[track_caller]
+    fn receives(&mut self, key: u64, ids: &[(u64, CodecKind)]) -> Vec<Effect> {
+        let slots = ids
+            .iter()
+            .map(|(id, kind)| slot(&[*kind], Some(*id)))
+            .collect();
+        self.does(Input::Slots {
+            key: Key(key),
+            slots,
+        })
+    }
+
+    fn sent(&self, key: u64) -> Vec<Option<u64>> {
+        self.rooms
+            .bound(Key(key))
+            .iter()
+            .map(|id| id.map(|id| id.0))
+            .collect()
+    }
+
+    /// What a participant was told, by type.
+    fn told(effects: &[Effect], key: u64) -> Vec<String> {
+        let events = effects.iter().filter_map(|effect| match effect {
+            Effect::Tell { to, event, .. } if to.contains(&Key(key)) => Some(name_of(event)),
+            Effect::Resubscribed(k) if *k == Key(key) => Some("subscriptions".to_owned()),
+            _ => None,
+        });
+        events.collect()
+    }
+}
+
+fn name_of(event: &Event) -> String {
+    let value = serde_json::to_value(event).unwrap();
+    value["type"].as_str().unwrap().to_owned()
+}
+
+const A: CodecKind = CodecKind::Opus;
+const V: CodecKind = CodecKind::Vp8;
+
+fn whip(house: &mut House, key: u64, who: &str, tracks: &[(u64, CodecKind)]) {
+    let join = join(key, &room("r"), who, ParticipantKind::Whip);
+    house.does(Input::Join(Box::new(join)));
+    for (id, kind) in tracks {
+        house.publishes(key, *id, *kind);
+    }
+}
+
+fn whep(house: &mut House, key: u64, wanted: Option<&str>) {
+    let mut join = join(key, &room("r"), "viewer", ParticipantKind::Whep);
+    join.play = Play::Follow {
+        wanted: wanted.map(identity),
+        current: None,
+    };
+    house.does(Input::Join(Box::new(join)));
+    let slots = vec![slot(&[A], None), slot(&[V, CodecKind::H264], None)];
+    house.does(Input::Slots {
+        key: Key(key),
+        slots,
+    });
 }
 
 #[test]
-fn viewers_wait_for_the_one_they_named_and_others_follow_the_first() {
-    let mut rooms = Rooms::default();
-    publish(&mut rooms, 1, "ann", &[CodecKind::Opus, CodecKind::Vp8]);
-    publish(&mut rooms, 2, "bob", &[CodecKind::Opus, CodecKind::Vp9]);
-    rooms.handle(Input::Live(Key(2)));
-    rooms.handle(Input::Live(Key(1)));
-    play(&mut rooms, 10, Some("ann"));
-    play(&mut rooms, 11, None);
-    assert_eq!(rooms.bound(Key(11))[1], None, "VP9 is not for this viewer");
-    let effects = rooms.handle(Input::Ended(Key(2)));
+fn a_whip_publisher_that_returns_takes_its_viewers_and_its_place() {
+    let mut house = House::new();
+    whip(&mut house, 1, "ann", &[(101, A), (102, V)]);
+    assert_eq!(house.rooms.source(&room("r"), None), None, "not live yet");
+    house.does(Input::Live(Key(1)));
+    whip(&mut house, 2, "bob", &[(103, V)]);
+    house.does(Input::Live(Key(2)));
+    whep(&mut house, 10, None);
+    assert_eq!(house.sent(10), [Some(101), Some(102)]);
+    // With another codec, in another order, while the old session is still there.
+    whip(&mut house, 3, "ann", &[(104, CodecKind::H264), (105, A)]);
+    assert_eq!(house.rooms.waiting(&room("r"), &identity("ann")), [Key(3)]);
+    let effects = house.does(Input::Live(Key(3)));
+    let ended = effects.iter().any(|effect| {
+        matches!(
+            effect,
+            Effect::Ended {
+                key: Key(1),
+                reason: Reason::DuplicateIdentity,
+                ..
+            }
+        )
+    });
+    assert!(ended, "{effects:?}");
+    assert_eq!(house.sent(10), [Some(105), Some(104)]);
+    let source = house.rooms.source(&room("r"), None).map(|(key, _)| key);
+    assert_eq!(source, Some(Key(3)), "still the first");
+}
+
+#[test]
+fn whep_viewers_wait_for_the_one_they_named_and_others_follow_the_first() {
+    let mut house = House::new();
+    whip(&mut house, 1, "ann", &[(101, A), (102, V)]);
+    whip(&mut house, 2, "bob", &[(103, A), (104, CodecKind::Vp9)]);
+    house.does(Input::Live(Key(2)));
+    house.does(Input::Live(Key(1)));
+    whep(&mut house, 10, Some("ann"));
+    whep(&mut house, 11, None);
     assert_eq!(
-        effects,
-        [bind(11, 0, Some((1, 0))), bind(11, 1, Some((1, 1)))]
+        house.sent(11),
+        [Some(103), None],
+        "VP9 is not for this viewer"
     );
-    let effects = rooms.handle(Input::Ended(Key(1)));
-    assert_eq!(effects.len(), 4, "both wait now");
-    assert!(
-        rooms
-            .bound(Key(10))
-            .iter()
-            .chain(rooms.bound(Key(11)))
-            .all(Option::is_none)
-    );
-    publish(&mut rooms, 3, "bob", &[CodecKind::Vp8]);
+    let reason = Reason::Left;
+    house.does(Input::Leave {
+        key: Key(2),
+        reason,
+    });
+    assert_eq!(house.sent(11), [Some(101), Some(102)]);
+    house.does(Input::Leave {
+        key: Key(1),
+        reason,
+    });
     assert_eq!(
-        rooms.handle(Input::Live(Key(3))),
-        [bind(11, 1, Some((3, 0)))]
+        (house.sent(10), house.sent(11)),
+        (vec![None, None], vec![None, None])
+    );
+    whip(&mut house, 3, "bob", &[(105, V)]);
+    house.does(Input::Live(Key(3)));
+    assert_eq!(
+        (house.sent(10), house.sent(11)),
+        (vec![None, None], vec![None, Some(105)])
     );
     for key in [3, 10, 11] {
-        rooms.handle(Input::Ended(Key(key)));
+        house.does(Input::Leave {
+            key: Key(key),
+            reason,
+        });
     }
-    assert!(rooms.is_empty());
+    assert!(house.rooms.is_empty());
 }
 
-/// Inputs, as small numbers: the property makes sense of them.
-fn inputs() -> impl Strategy<Value = Vec<(u8, u8, u8, u8)>> {
-    prop::collection::vec((0..4_u8, 0..12_u8, 0..3_u8, any::<u8>()), 1..80)
+#[test]
+fn sdk_participants_are_told_subscribed_and_sent_what_their_sections_name() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    let effects = house.joins(2, "r", "bob");
+    assert_eq!(House::told(&effects, 1), ["participantJoined"]);
+    let effects = house.publishes(1, 100, V);
+    assert_eq!(House::told(&effects, 2), ["published", "subscriptions"]);
+    assert_eq!(House::told(&effects, 1), [""; 0], "its answer says it");
+    house.receives(2, &[(100, V)]);
+    assert_eq!(house.sent(2), [Some(100)]);
+    assert_eq!(
+        house.rooms.players(PublicationId(100)).collect::<Vec<_>>(),
+        [(Key(2), 0)]
+    );
+    // Its transport is gone for a while.
+    house.does(Input::Down(Key(1)));
+    assert_eq!(house.sent(2), [None]);
+    house.does(Input::Live(Key(1)));
+    assert_eq!(house.sent(2), [Some(100)]);
+    // WHIP publishers and WHEP viewers are of the same room.
+    whip(&mut house, 3, "obs", &[(200, V)]);
+    let effects = house.does(Input::Live(Key(3)));
+    assert_eq!(
+        House::told(&effects, 2),
+        ["participantJoined", "subscriptions"]
+    );
+    whep(&mut house, 4, Some("ann"));
+    assert_eq!(house.sent(4), [None, Some(100)]);
+    let effects = house.does(Input::Unpublish(PublicationId(100)));
+    assert_eq!(House::told(&effects, 1), ["unpublished"]);
+    assert_eq!(
+        (house.sent(2), house.sent(4)),
+        (vec![None], vec![None, None])
+    );
 }
 
-const CODECS: [CodecKind; 4] = [
-    CodecKind::Opus,
-    CodecKind::Vp8,
-    CodecKind::Vp9,
-    CodecKind::H264,
-];
-
-fn some_codecs(bits: u8) -> Vec<CodecKind> {
-    (0..4)
-        .filter(|n| bits & (1 << n) != 0)
-        .map(|n| CODECS[n])
-        .collect()
+#[test]
+fn a_second_sdk_participant_of_one_identity_replaces_the_first() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    let effects = house.joins(2, "r", "ann");
+    let is_end = |e: &&Effect| matches!(e, Effect::Ended { key: Key(1), .. });
+    assert_eq!(effects.iter().filter(is_end).count(), 1);
+    assert_eq!(house.rooms.sessions(&room("r")), [Key(2)]);
 }
 
-struct Model {
-    rooms: Rooms,
-    /// Sessions that exist, and the binding of each m-section as effects told it.
-    alive: HashSet<Key>,
-    bound: HashMap<(Key, usize), TrackRef>,
+#[test]
+fn subscriptions_are_chosen_forced_and_forbidden() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    house.publishes(1, 100, V);
+    house.receives(2, &[(100, V)]);
+    let (key, id) = (Key(2), PublicationId(100));
+    let wish = |subscribed, bounds| Input::Subscribe {
+        key,
+        auto: None,
+        changes: vec![Wish {
+            publication: id,
+            subscribed,
+            bounds,
+        }],
+    };
+    house.does(wish(Some(false), None));
+    assert_eq!(house.sent(2), [None]);
+    let rule = |rule| Input::Rule {
+        key,
+        publication: id,
+        rule,
+    };
+    house.does(rule(SubscriptionRule::Forced));
+    assert_eq!(house.sent(2), [Some(100)]);
+    house.does(rule(SubscriptionRule::Forbidden));
+    house.does(wish(Some(true), None));
+    assert_eq!(house.sent(2), [None]);
+    house.does(rule(SubscriptionRule::Free));
+    assert_eq!(house.sent(2), [Some(100)]);
+    let bounds = SubscriptionBounds {
+        paused: true,
+        ..SubscriptionBounds::default()
+    };
+    let effects = house.does(wish(None, Some(bounds)));
+    assert!(effects.contains(&Effect::Bind {
+        viewer: key,
+        slot: 0,
+        from: Some(id),
+        to: Some(id)
+    }));
+    assert!(house.rooms.delivery(key, 0).unwrap().is_paused);
 }
 
-impl Model {
-    fn handle(&mut self, input: Input) {
-        for effect in self.rooms.handle(input) {
-            match effect {
-                Effect::Bind {
-                    viewer,
-                    slot,
-                    track: Some(track),
-                } => {
-                    self.bound.insert((viewer, slot), track);
-                }
-                Effect::Bind {
-                    viewer,
-                    slot,
-                    track: None,
-                } => {
-                    assert!(self.bound.remove(&(viewer, slot)).is_some(), "it was bound");
-                }
-                Effect::Replaced(key) => {
-                    assert!(self.alive.remove(&key));
-                }
-            }
-        }
-    }
-
-    fn step(&mut self, (what, key, who, bits): (u8, u8, u8, u8)) {
-        let key = Key(u64::from(key));
-        let name = room(["a", "b"][usize::from(bits >> 7)]);
-        let who = identity(["ann", "bob", "cay"][usize::from(who)]);
-        match what {
-            0 if self.alive.insert(key) => {
-                let tracks = some_codecs(bits & 15).into_iter().map(track).collect();
-                self.handle(Input::Publish {
-                    key,
-                    room: name,
-                    identity: who,
-                    tracks,
-                });
-            }
-            1 if self.alive.insert(key) => {
-                let wanted = (bits & 64 != 0).then_some(who);
-                let current = self.rooms.source(&name, wanted.as_ref());
-                let video: Vec<_> = some_codecs(bits & 14);
-                let slots = vec![
-                    slot(&[CodecKind::Opus]),
-                    slot(&video),
-                    slot(&[CodecKind::Vp8]),
-                ];
-                self.handle(Input::Play {
-                    key,
-                    room: name,
-                    wanted,
-                    current,
-                    slots,
-                });
-            }
-            2 => self.handle(Input::Live(key)),
-            3 => {
-                self.alive.remove(&key);
-                self.bound.retain(|(viewer, _), _| *viewer != key);
-                self.handle(Input::Ended(key));
-            }
-            _ => {}
-        }
-    }
-
-    fn check(&self) {
-        let mut sessions = 0;
-        for (name, room) in &self.rooms.rooms {
-            assert!(room.sessions() > 0, "an empty room exists");
-            sessions += room.sessions();
-            let live: Vec<_> = room
-                .publishers
-                .values()
-                .filter(|p| p.live.is_some())
-                .collect();
-            let who: HashSet<_> = live.iter().map(|p| &p.identity).collect();
-            assert_eq!(who.len(), live.len(), "two live publishers of one identity");
-            for (key, viewer) in &room.viewers {
-                self.check_viewer(name, room, *key, viewer);
-            }
-        }
-        assert_eq!(sessions, self.alive.len());
-        assert_eq!(self.rooms.of.len(), sessions);
-    }
-
-    fn check_viewer(&self, name: &RoomName, room: &Room, key: Key, viewer: &Viewer) {
-        let mut seen = HashSet::new();
-        let mut sources = HashSet::new();
-        for (index, bound) in viewer.bound.iter().enumerate() {
-            assert_eq!(
-                self.bound.get(&(key, index)),
-                bound.as_ref(),
-                "effects told otherwise"
-            );
-            let Some(bound) = bound else { continue };
-            assert!(seen.insert(bound), "one track twice");
-            sources.insert(bound.publisher);
-            let publisher = &room.publishers[&bound.publisher];
-            assert!(publisher.live.is_some(), "plays one who is not live");
-            let (track, slot) = (&publisher.tracks[bound.track], &viewer.slots[index]);
-            assert_eq!(track.kind, slot.kind);
-            assert!(slot.accepts.iter().any(|codec| track.codec.fits(codec)));
-            assert!(
-                viewer
-                    .wanted
-                    .as_ref()
-                    .is_none_or(|wanted| *wanted == publisher.identity)
-            );
-        }
-        assert!(sources.len() <= 1, "plays two publishers");
-        // Nobody is forgotten: a section without a track has no track left that fits.
-        let source = match &viewer.wanted {
-            Some(wanted) => self.rooms.source(name, Some(wanted)),
-            None => viewer
-                .current
-                .filter(|key| room.publishers.get(key).is_some_and(|p| p.live.is_some())),
+#[test]
+fn layers_follow_size_and_bounds_and_caps() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    let mut camera = publication(1, 100, V);
+    let layer = |width, height, max_bitrate_bps| LayerInfo {
+        rid: String::new(),
+        width,
+        height,
+        max_bitrate_bps,
+    };
+    camera.layers = vec![
+        layer(320, 180, 150_000),
+        layer(640, 360, 500_000),
+        layer(1280, 720, 1_700_000),
+    ];
+    house.does(Input::Publish(Box::new(camera)));
+    house.receives(2, &[(100, V)]);
+    let mut top = |width, height, max_bitrate_bps| {
+        let bounds = SubscriptionBounds {
+            width,
+            height,
+            ..SubscriptionBounds::default()
         };
-        if viewer.wanted.is_none() && source.is_none() {
-            assert_eq!(
-                self.rooms.source(name, None),
-                None,
-                "the first was not taken"
-            );
-        }
-        let tracks = source.map_or(&[][..], |key| &room.publishers[&key].tracks);
-        for (index, slot) in viewer.slots.iter().enumerate() {
-            let fits = |track: &Track| {
-                track.kind == slot.kind && slot.accepts.iter().any(|codec| track.codec.fits(codec))
-            };
-            let is_free = |n: &usize| {
-                !viewer
-                    .bound
-                    .iter()
-                    .flatten()
-                    .any(|b| Some(b.publisher) == source && b.track == *n)
-            };
-            if viewer.bound[index].is_none() {
-                let left = (0..tracks.len())
-                    .filter(is_free)
-                    .find(|n| fits(&tracks[*n]));
-                assert_eq!(left, None, "a section is empty that could play");
-            }
-        }
-    }
+        let changes = vec![Wish {
+            publication: PublicationId(100),
+            subscribed: None,
+            bounds: Some(bounds),
+        }];
+        house.does(Input::Subscribe {
+            key: Key(2),
+            auto: None,
+            changes,
+        });
+        house.does(Input::Throttle {
+            publication: PublicationId(100),
+            cap: Cap {
+                max_bitrate_bps,
+                ..Cap::default()
+            },
+        });
+        house.rooms.delivery(Key(2), 0).unwrap().max_layer
+    };
+    assert_eq!(top(None, None, None), 3, "no bound");
+    assert_eq!(top(Some(160), Some(90), None), 0);
+    assert_eq!(top(Some(321), Some(90), None), 1);
+    assert_eq!(top(Some(180), Some(320), None), 0, "turned");
+    assert_eq!(top(Some(4_000), Some(2_000), None), 2);
+    assert_eq!(top(None, None, Some(600_000)), 1);
+    assert_eq!(top(None, None, Some(1)), 0, "the lowest always goes");
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 512,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(3),
-        ..ProptestConfig::default()
-    })]
+#[test]
+fn permissions_take_effect_at_once() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    house.publishes(1, 100, V);
+    house.publishes(1, 101, A);
+    house.receives(2, &[(100, V), (101, A)]);
+    assert_eq!(house.sent(2), [Some(100), Some(101)]);
+    let permit = |key, permissions| Input::Permit {
+        key: Key(key),
+        permissions,
+    };
+    let only_sound = Permissions {
+        can_publish_sources: vec![Source::Microphone],
+        ..Permissions::default()
+    };
+    let effects = house.does(permit(1, only_sound));
+    assert_eq!(
+        House::told(&effects, 1),
+        ["permissionsChanged", "unpublished"]
+    );
+    assert_eq!(house.sent(2), [None, Some(101)]);
+    let refused = house
+        .rooms
+        .handle(Input::Publish(Box::new(publication(1, 102, V))), house.now);
+    assert!(matches!(refused, Err(Refused::Forbidden(_))));
+    let deaf = Permissions {
+        can_subscribe: false,
+        ..Permissions::default()
+    };
+    house.does(permit(2, deaf));
+    assert_eq!(house.sent(2), [None, None]);
+    house.does(permit(2, Permissions::default()));
+    assert_eq!(house.sent(2), [None, Some(101)]);
+}
 
-    #[test]
-    fn invariants_hold_after_any_inputs(inputs in inputs()) {
-        let mut model = Model { rooms: Rooms::default(), alive: HashSet::new(), bound: HashMap::new() };
-        for input in inputs {
-            model.step(input);
-            model.check();
-        }
+#[test]
+fn a_moderators_mute_is_undone_by_the_publisher_and_a_pause_is_not() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    house.publishes(1, 100, V);
+    house.receives(2, &[(100, V)]);
+    let id = PublicationId(100);
+    let unmute = || Input::Redescribe {
+        publication: id,
+        key: Key(1),
+        muted: Some(false),
+        name: None,
+        layers: None,
+    };
+    let effects = house.does(Input::Mute(id));
+    assert_eq!(House::told(&effects, 1), ["publicationUpdated"]);
+    assert!(house.rooms.delivery(Key(2), 0).unwrap().is_paused);
+    house.does(unmute());
+    assert!(!house.rooms.delivery(Key(2), 0).unwrap().is_paused);
+    let pause = |is_paused| Input::Pause {
+        publication: id,
+        is_paused,
+    };
+    house.does(pause(true));
+    house.does(unmute());
+    assert!(house.rooms.delivery(Key(2), 0).unwrap().is_paused);
+    house.does(pause(false));
+    assert!(!house.rooms.delivery(Key(2), 0).unwrap().is_paused);
+}
+
+#[test]
+fn the_lobby_keeps_out_until_admitted_and_admins_see_who_waits() {
+    let mut house = House::new();
+    let settings = Settings {
+        lobby: true,
+        is_kept: true,
+        ..Settings::default()
+    };
+    house.does(Input::Configure {
+        room: room("r"),
+        settings: settings.clone(),
+    });
+    let mut admin = join(1, &room("r"), "ann", ParticipantKind::Sdk);
+    admin.permissions.room_admin = true;
+    house.does(Input::Join(Box::new(admin)));
+    house.does(Input::Live(Key(1)));
+    house.publishes(1, 100, V);
+    let effects = house.joins(2, "r", "bob");
+    assert_eq!(House::told(&effects, 1), ["participantJoined"]);
+    let snapshot = house.rooms.snapshot(Key(2)).unwrap();
+    assert_eq!(
+        (snapshot.participants.len(), snapshot.subscriptions.len()),
+        (0, 0)
+    );
+    assert_eq!(house.rooms.snapshot(Key(1)).unwrap().participants.len(), 1);
+    let effects = house.does(Input::Admit(Key(2)));
+    assert_eq!(House::told(&effects, 2), ["room"]);
+    let snapshot = house.rooms.snapshot(Key(2)).unwrap();
+    assert_eq!(
+        (snapshot.participants.len(), snapshot.subscriptions.len()),
+        (1, 1)
+    );
+    // Whoever waits when the lobby is closed down comes in.
+    house.joins(3, "r", "cay");
+    let settings = Settings {
+        lobby: false,
+        ..settings
+    };
+    let effects = house.does(Input::Configure {
+        room: room("r"),
+        settings,
+    });
+    assert_eq!(House::told(&effects, 3), ["room"]);
+}
+
+#[test]
+fn moved_participants_take_their_publications_along() {
+    let mut house = House::new();
+    for (key, who) in [(1, "ann"), (2, "bob")] {
+        house.joins(key, "a", who);
+    }
+    house.joins(3, "b", "cay");
+    house.publishes(1, 100, V);
+    house.publishes(3, 300, V);
+    house.receives(2, &[(100, V)]);
+    house.receives(1, &[]);
+    let effects = house.does(Input::Move {
+        keys: vec![Key(1)],
+        to: room("b"),
+    });
+    assert_eq!(
+        House::told(&effects, 2),
+        ["participantLeft", "subscriptions"]
+    );
+    assert_eq!(
+        House::told(&effects, 3),
+        ["participantJoined", "subscriptions"]
+    );
+    assert_eq!(House::told(&effects, 1), ["room"]);
+    assert_eq!(house.sent(2), [None]);
+    house.receives(3, &[(100, V)]);
+    house.receives(1, &[(300, V)]);
+    assert_eq!(
+        (house.sent(3), house.sent(1)),
+        (vec![Some(100)], vec![Some(300)])
+    );
+    // Everybody back into one room; then a split.
+    house.does(Input::Merge {
+        from: room("b"),
+        into: room("a"),
+    });
+    assert_eq!(house.rooms.names(), [room("a")]);
+    assert_eq!(
+        (house.sent(3), house.sent(1)),
+        (vec![Some(100)], vec![Some(300)])
+    );
+    house.joins(4, "c", "ann");
+    let double = house.rooms.handle(
+        Input::Merge {
+            from: room("a"),
+            into: room("c"),
+        },
+        house.now,
+    );
+    assert!(matches!(double, Err(Refused::Conflict(_))));
+    assert_eq!(house.rooms.sessions(&room("a")).len(), 3, "all or none");
+}
+
+#[test]
+fn multicast_forwards_into_other_rooms_and_ends_with_the_publication() {
+    let mut house = House::new();
+    house.joins(1, "stage", "ann");
+    house.publishes(1, 100, V);
+    house.publishes(1, 101, A);
+    house.joins(2, "hall", "bob");
+    let attach = |id, name| Input::Attach {
+        publication: PublicationId(id),
+        room: room(name),
+    };
+    let effects = house.does(attach(100, "hall"));
+    assert_eq!(
+        House::told(&effects, 2),
+        ["participantJoined", "subscriptions"]
+    );
+    let effects = house.does(attach(101, "hall"));
+    assert_eq!(House::told(&effects, 2), ["published", "subscriptions"]);
+    let guest = &house.rooms.snapshot(Key(2)).unwrap().participants[0];
+    assert_eq!(
+        (guest.kind, guest.publications.len()),
+        (ParticipantKind::Guest, 2)
+    );
+    house.receives(2, &[(100, V), (101, A)]);
+    assert_eq!(house.sent(2), [Some(100), Some(101)]);
+    // A hall of WHEP viewers that nobody publishes in.
+    house.does(attach(100, "r"));
+    whep(&mut house, 10, None);
+    assert_eq!(house.sent(10), [None, Some(100)]);
+    let effects = house.does(Input::Leave {
+        key: Key(1),
+        reason: Reason::Left,
+    });
+    assert_eq!(
+        House::told(&effects, 2)
+            .iter()
+            .filter(|t| *t == "participantLeft")
+            .count(),
+        1
+    );
+    assert_eq!(
+        (house.sent(2), house.sent(10)),
+        (vec![None, None], vec![None, None])
+    );
+    assert!(house.rooms.guests(&room("hall")).is_empty());
+}
+
+#[test]
+fn who_does_not_come_back_is_gone_and_who_does_is_not() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    let away = |key, is_connected| Input::Presence {
+        key: Key(key),
+        is_connected,
+    };
+    let effects = house.does(away(2, false));
+    assert_eq!(House::told(&effects, 1), ["participantUpdated"]);
+    house.does(away(1, false));
+    house.now += limits::RESUME_WITHIN - Duration::from_millis(1);
+    assert_eq!(house.does(Input::Tick), []);
+    house.does(away(2, true));
+    house.now += Duration::from_secs(1);
+    house.does(Input::Tick);
+    assert_eq!(house.rooms.sessions(&room("r")), [Key(2)]);
+}
+
+#[test]
+fn a_kick_names_the_token_and_closing_a_room_ends_all() {
+    let mut house = House::new();
+    let mut ann = join(1, &room("r"), "ann", ParticipantKind::Sdk);
+    ann.token = Some("jti".to_owned());
+    house.does(Input::Join(Box::new(ann)));
+    house.joins(2, "r", "bob");
+    let effects = house.does(Input::Kick(Key(1)));
+    let ended = Effect::Ended {
+        key: Key(1),
+        reason: Reason::Kicked,
+        token: Some("jti".to_owned()),
+        room: room("r"),
+    };
+    assert!(effects.contains(&ended), "{effects:?}");
+    house.does(Input::Close(room("r")));
+    assert!(house.rooms.is_empty());
+}
+
+#[test]
+fn speakers_are_told_loudest_first_and_leave_with_their_publication() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    house.publishes(1, 100, A);
+    house.publishes(2, 200, A);
+    let speaks = |id, level| Input::Speaking {
+        publication: PublicationId(id),
+        level,
+    };
+    house.does(speaks(100, Some(40)));
+    let effects = house.does(speaks(200, Some(20)));
+    assert_eq!(House::told(&effects, 1), ["speakers"]);
+    let order: Vec<u64> = house
+        .rooms
+        .speakers(&room("r"))
+        .iter()
+        .map(|s| s.participant.0)
+        .collect();
+    assert_eq!(order, [2, 1]);
+    house.does(speaks(200, None));
+    house.does(Input::Leave {
+        key: Key(1),
+        reason: Reason::Left,
+    });
+    assert_eq!(house.rooms.speakers(&room("r")), []);
+}
+
+#[test]
+fn what_is_saved_is_taken_up_as_it_was() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.joins(2, "r", "bob");
+    house.publishes(1, 100, V);
+    house.receives(2, &[(100, V)]);
+    house.does(Input::Pause {
+        publication: PublicationId(100),
+        is_paused: true,
+    });
+    house.does(Input::Attach {
+        publication: PublicationId(100),
+        room: room("hall"),
+    });
+    let saved: Vec<_> = [1, 2]
+        .map(|key| house.rooms.save(Key(key)).unwrap())
+        .to_vec();
+    let mut after = House::new();
+    for one in &saved {
+        after.rooms.restore(one, after.now).unwrap();
+    }
+    for one in &saved {
+        after.rooms.settle(one, after.now);
+    }
+    after.does(Input::Live(Key(1)));
+    after.receives(2, &[(100, V)]);
+    assert!(after.rooms.delivery(Key(2), 0).unwrap().is_paused);
+    assert_eq!(after.rooms.guests(&room("hall")), [PublicationId(100)]);
+    for key in [1, 2] {
+        assert_eq!(after.rooms.save(Key(key)), house.rooms.save(Key(key)));
     }
 }

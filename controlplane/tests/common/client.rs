@@ -290,6 +290,28 @@ impl Client {
         }
     }
 
+    /// Sends application data over DTLS, and takes what comes for a moment.
+    pub(crate) async fn exchange(&mut self, to: &Answered, out: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let session = self.session.as_mut().unwrap();
+        for packet in out {
+            session.send(Instant::now(), packet).unwrap();
+        }
+        self.flush(to).await;
+        let mut received = Vec::new();
+        while let Some(datagram) = self.receive_within(Duration::from_millis(20)).await {
+            let session = self.session.as_mut().unwrap();
+            if datagram[0] >= 20 {
+                session.handle_datagram(Instant::now(), &datagram);
+            }
+            while let Some(event) = session.poll_event() {
+                if let DtlsEvent::ApplicationData(data) = event {
+                    received.push(data);
+                }
+            }
+        }
+        received
+    }
+
     /// True once the server has closed DTLS.
     pub(crate) async fn is_closed(&mut self) -> bool {
         while let Some(datagram) = self.receive().await {

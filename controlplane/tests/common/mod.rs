@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "every test file uses another part")]
 
 pub(crate) mod client;
+pub(crate) mod sdk;
 
 use ion_api::backend::{
     Backend, Created, Participant, Play, PlayRequest, PublishRequest, SessionRef, Sources,

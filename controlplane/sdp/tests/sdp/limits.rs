@@ -48,7 +48,7 @@ fn sections_and_candidates_are_counted() {
     too_many(&(HEAD.to_owned() + &"m=\r\n".repeat(10_000)), "m-sections");
     too_many(
         &(HEAD.to_owned() + &AUDIO.repeat(MAX_MEDIA + 1)),
-        "more than 16 m-sections",
+        "more than 128 m-sections",
     );
     let candidate = |n| format!("a=candidate:{n} 1 udp 1 192.0.2.1 5000 typ host");
     let candidates = lines(MAX_CANDIDATES + 1, candidate);
@@ -126,8 +126,8 @@ fn what_one_section_may_have_is_counted() {
         "4 a=group",
     );
     too_many(
-        &format!("{HEAD}{}", "b=AS:1\r\n".repeat(3_100)),
-        "3000 lines",
+        &format!("{HEAD}{}", "b=AS:1\r\n".repeat(16_100)),
+        "16000 lines",
     );
 }
 
