@@ -29,6 +29,8 @@ pub mod documents;
 /// What happens in rooms.
 pub mod events;
 mod exchange;
+/// What is asked of a room.
+pub mod govern;
 mod health;
 mod idempotency;
 /// `If-Match` of RFC 9110, as WHIP clients really send it.
