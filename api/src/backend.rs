@@ -16,12 +16,12 @@ use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
 use crate::signal::client::Resume;
+use crate::signal::model::SubscriptionInfo;
 use crate::signal::{self, ClientMessage, JoinRequest, Outbox, ParticipantId, Reason};
 
 fn not_served() -> signal::server::Problem {
     signal::server::Problem::new(Reason::Internal, "signalling is not served here")
 }
-use crate::signal::model::SubscriptionInfo;
 
 /// A participant as its token describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -298,7 +298,7 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// 404 for who or what is not there, 409 for what contradicts what is, 412 where the room is
     /// another one than expected, 422 for what is too large, 503 where there is no place.
-    fn govern(&self, room: RoomName, act: Act) -> impl Future<Output = Result<(), Problem>> + Send {
+    fn act(&self, room: RoomName, act: Act) -> impl Future<Output = Result<(), Problem>> + Send {
         let _ = (room, act);
         std::future::ready(Err(Problem::not_found("there is no such room")))
     }

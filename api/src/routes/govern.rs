@@ -44,7 +44,7 @@ pub(super) async fn done<B: Backend>(
     act: Act,
 ) -> Result<Response, Problem> {
     let backend = Arc::clone(&app.backend);
-    app.run(async move { backend.govern(room, act).await })
+    app.run(async move { backend.act(room, act).await })
         .await??;
     Ok(exchange::gone())
 }

@@ -189,7 +189,7 @@ impl Backend for Fake {
         (identity.as_str() == "alice").then_some(vec![track])
     }
 
-    async fn govern(&self, room: RoomName, act: Act) -> Result<(), Problem> {
+    async fn act(&self, room: RoomName, act: Act) -> Result<(), Problem> {
         let is_new = matches!(
             &act,
             Act::Configure {

@@ -17,7 +17,7 @@ use super::client;
 /// A sentence for the user: the server cannot be reached, or refuses.
 pub fn fetch(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
     let status: Status = fetch_json(server, "/v1/status", token)?;
-    let rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
+    let rooms: RoomList = fetch_json(server, "/v1/rooms?limit=1000", token)?;
     Ok(render(&status, &rooms))
 }
 
@@ -53,7 +53,7 @@ pub fn top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
 
 fn fetch_top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
     let status: Status = fetch_json(server, "/v1/status", token)?;
-    let mut rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
+    let mut rooms: RoomList = fetch_json(server, "/v1/rooms?limit=1000", token)?;
     rooms
         .rooms
         .sort_by_key(|room| Reverse(room.received_bps + room.sent_bps));
@@ -284,6 +284,7 @@ mod tests {
         };
         let rooms = RoomList {
             rooms: vec![room("lobby", 2), room("a-longer-name", 1000)],
+            next: None,
         };
         let expected = "\
 Ion 0.1.0, ready, up 1 min; dataplane pid 7, up 2 h 1 min, media 0.0.0.0:7882
