@@ -21,6 +21,9 @@ pub mod accounts;
 pub mod auth;
 /// What the control plane does for the HTTP surface.
 pub mod backend;
+/// A client of all this.
+#[cfg(feature = "client")]
+pub mod client;
 mod cors;
 /// Counters of answers by endpoint and status code, for `/metrics`.
 pub mod counters;
