@@ -70,7 +70,7 @@ if ! cmp -s package-lock.json node_modules/.installed; then
   cp package-lock.json node_modules/.installed
 fi
 if have python3 && ! cmp -s requirements.txt .venv/.installed; then
-  echo 'tests: installs the packages of requirements.txt, for aiortc and FFmpeg'
+  echo 'tests: installs the packages of requirements.txt, for aiortc, FFmpeg and schemathesis'
   if python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt; then
     cp requirements.txt .venv/.installed
   else

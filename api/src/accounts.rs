@@ -215,6 +215,15 @@ impl Accounts {
     }
 }
 
+/// 422 for metadata or attributes that are too long or too many.
+pub(crate) fn check_texts(
+    metadata: &str,
+    attributes: &std::collections::BTreeMap<String, String>,
+) -> Result<(), Problem> {
+    users::check_metadata(metadata)?;
+    users::check_attributes(attributes)
+}
+
 /// 422 for claims that no token of this server may hold.
 pub(crate) fn check_claims(claims: &Claims) -> Result<(), Problem> {
     users::check_metadata(&claims.metadata)?;

@@ -137,13 +137,23 @@ impl Auth {
     ///
     /// # Errors
     /// 401 or 403.
-    pub fn creator(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn creator(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let caller = self.caller(headers, Expiry::Enforce)?;
+        match &caller {
+            Caller::Token(claims) if !creates(claims) => Err(lacking("`roomCreate`")),
+            _ => Ok(caller),
+        }
+    }
+
+    /// May the caller bring participants or publications into `room`, which may not be there yet?
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub fn opener(&self, headers: &HeaderMap, room: &RoomName) -> Result<(), Problem> {
         match self.caller(headers, Expiry::Enforce)? {
             Caller::Guest(_) => Ok(()),
-            Caller::Token(claims) if claims.video.room_create || claims.video.server_admin => {
-                Ok(())
-            }
-            Caller::Token(_) => Err(lacking("`roomCreate`")),
+            Caller::Token(claims) if creates(&claims) || governs(&claims, room) => Ok(()),
+            Caller::Token(_) => Err(lacking("`roomAdmin` for the other room, or `roomCreate`")),
         }
     }
 
@@ -262,6 +272,10 @@ fn lacking(grant: &str) -> Problem {
 fn governs(claims: &Claims, room: &RoomName) -> bool {
     let video = &claims.video;
     video.server_admin || (video.room_admin && video.room == room.as_str())
+}
+
+fn creates(claims: &Claims) -> bool {
+    claims.video.room_create || claims.video.server_admin
 }
 
 fn lists(claims: &Claims) -> bool {

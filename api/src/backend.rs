@@ -8,12 +8,15 @@ use std::fmt;
 use std::future::Future;
 use std::time::SystemTime;
 
+use crate::accounts::Versioned;
+use crate::govern::{Act, Member, RoomDetails};
 use crate::if_match::IfMatch;
 use crate::model::stats::ParticipantStats;
 use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
 use crate::problem::Problem;
 use crate::signal::client::Resume;
+use crate::signal::model::SubscriptionInfo;
 use crate::signal::{self, ClientMessage, JoinRequest, Outbox, ParticipantId, Reason};
 use crate::whep::extensions::{LayerSelection, Playing};
 
@@ -303,6 +306,41 @@ pub trait Backend: Send + Sync + 'static {
         room: RoomName,
         identity: Identity,
     ) -> impl Future<Output = Option<ParticipantStats>> + Send {
+        let _ = (room, identity);
+        std::future::ready(None)
+    }
+
+    /// Does something in a room. A backend that governs nothing knows no room.
+    ///
+    /// # Errors
+    /// 404 for who or what is not there, 409 for what contradicts what is, 412 where the room is
+    /// another one than expected, 422 for what is too large, 503 where there is no place.
+    fn act(&self, room: RoomName, act: Act) -> impl Future<Output = Result<(), Problem>> + Send {
+        let _ = (room, act);
+        std::future::ready(Err(Problem::not_found("there is no such room")))
+    }
+
+    /// How a room is set up, `None` when it is not there.
+    fn details(
+        &self,
+        room: RoomName,
+    ) -> impl Future<Output = Option<Versioned<RoomDetails>>> + Send {
+        let _ = room;
+        std::future::ready(None)
+    }
+
+    /// Who is in a room, in full, `None` when it is not there.
+    fn members(&self, room: RoomName) -> impl Future<Output = Option<Vec<Member>>> + Send {
+        let _ = room;
+        std::future::ready(None)
+    }
+
+    /// What a participant receives, `None` when it is not there.
+    fn subscriptions(
+        &self,
+        room: RoomName,
+        identity: Identity,
+    ) -> impl Future<Output = Option<Vec<SubscriptionInfo>>> + Send {
         let _ = (room, identity);
         std::future::ready(None)
     }

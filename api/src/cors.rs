@@ -15,7 +15,7 @@ use crate::counters::Counters;
 const EXPOSED: &str = "Location, Link, ETag, Retry-After, Accept-Post, Accept-Patch, WWW-Authenticate, Idempotent-Replayed";
 const REQUEST_HEADERS: &str =
     "Authorization, If-Match, Content-Type, Idempotency-Key, Last-Event-ID";
-const METHODS: &str = "GET, HEAD, POST, PATCH, DELETE, OPTIONS";
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Preflights are asked again after two hours, the longest that Chromium allows.
 const MAX_AGE_S: &str = "7200";

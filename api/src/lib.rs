@@ -21,6 +21,9 @@ pub mod accounts;
 pub mod auth;
 /// What the control plane does for the HTTP surface.
 pub mod backend;
+/// A client of all this.
+#[cfg(feature = "client")]
+pub mod client;
 mod cors;
 /// Counters of answers by endpoint and status code, for `/metrics`.
 pub mod counters;
@@ -29,6 +32,8 @@ pub mod documents;
 /// What happens in rooms.
 pub mod events;
 mod exchange;
+/// What is asked of a room.
+pub mod govern;
 mod health;
 mod idempotency;
 /// `If-Match` of RFC 9110, as WHIP clients really send it.

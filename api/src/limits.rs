@@ -149,6 +149,12 @@ pub const FOLLOWERS: usize = 256;
 /// Events read from the history at once.
 pub const EVENTS_AT_ONCE: usize = 256;
 
+/// Bytes of the payload of a data message that is sent over HTTP.
+pub const DATA_MESSAGE_BYTES: usize = 32 * 1024;
+
+/// Bytes of a data message's topic.
+pub const TOPIC_BYTES: usize = 128;
+
 /// Entries of one page of a list.
 pub const PAGE: usize = 1_000;
 

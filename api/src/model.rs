@@ -10,6 +10,8 @@ use utoipa::ToSchema;
 pub mod access;
 /// Events and webhooks.
 pub mod events;
+/// Changing rooms.
+pub mod rooms;
 /// Counters of one participant's media.
 pub mod stats;
 
@@ -17,8 +19,11 @@ pub mod stats;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RoomList {
-    /// All rooms that have a participant.
+    /// Rooms that have a participant, or are kept, in order.
     pub rooms: Vec<RoomInfo>,
+    /// Cursor of the next page, if there is more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// `GET /v1/rooms/{room}`, and one entry of the list. Hidden participants and their tracks are

@@ -114,7 +114,7 @@ async fn limit_rate(
 ) -> Response {
     if matches!(
         *request.method(),
-        Method::POST | Method::PATCH | Method::DELETE
+        Method::POST | Method::PUT | Method::PATCH | Method::DELETE
     ) {
         let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let client = request

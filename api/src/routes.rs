@@ -14,7 +14,9 @@ use crate::backend::Backend;
 use crate::exchange::{self, App};
 
 mod events;
+mod govern;
 mod keys;
+mod moderate;
 pub(crate) mod params;
 mod rooms;
 mod tokens;
@@ -82,6 +84,8 @@ pub(crate) fn with_options<S: Clone + Send + Sync + 'static>(
 pub(crate) fn routes<B: Backend>() -> Described<B> {
     OpenApiRouter::new()
         .merge(rooms::routes())
+        .merge(govern::routes())
+        .merge(moderate::routes())
         .merge(keys::routes())
         .merge(users::routes())
         .merge(tokens::routes())

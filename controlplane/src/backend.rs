@@ -1,16 +1,22 @@
 //! The HTTP surface's view of the core: parses SDP in the handler's own task, asks the
 //! core over a bounded queue, and waits for its answer.
 
-use crate::core::{Command, DataMessage, Reply};
+use crate::channels::Label;
+use crate::core::{Command, DataMessage, Reply, act};
 use crate::metrics::Metrics;
 use crate::rooms::{Input, Rooms};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ion_api::accounts::Versioned;
 use ion_api::backend::{Backend, Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
+use ion_api::govern::{Act, Member, RoomDetails};
 use ion_api::if_match::IfMatch;
 use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
 use ion_api::signal::client::Resume;
+use ion_api::signal::model::SubscriptionInfo;
 use ion_api::signal::{
     ClientMessage, JoinRequest, Outbox, ParticipantId, Request, server as signal,
 };
@@ -148,6 +154,49 @@ impl Backend for Handle {
 
     async fn end(&self, session: SessionRef) -> Result<(), Problem> {
         self.ask(|reply| Command::End(session, reply)).await?
+    }
+
+    async fn act(&self, room: RoomName, act: Act) -> Result<(), Problem> {
+        let Act::Send {
+            to,
+            topic,
+            payload,
+            lossy,
+        } = act
+        else {
+            let act = Box::new(act);
+            return self.ask(|reply| Command::Act(room, act, reply)).await?;
+        };
+        let payload = BASE64
+            .decode(payload)
+            .map_err(|_| Problem::invalid("payload: is no base64"))?;
+        let to = to.map(|to| to.into_iter().map(String::from).collect());
+        let label = if lossy { Label::Lossy } else { Label::Reliable };
+        let message = DataMessage {
+            topic,
+            payload,
+            label,
+        };
+        self.send_data(room, to, message).await
+    }
+
+    async fn details(&self, room: RoomName) -> Option<Versioned<RoomDetails>> {
+        let look = move |rooms: &Rooms| act::details(rooms, &room);
+        self.look(look).await.ok().flatten()
+    }
+
+    async fn members(&self, room: RoomName) -> Option<Vec<Member>> {
+        let look = move |rooms: &Rooms| act::members(rooms, &room);
+        self.look(look).await.ok().flatten()
+    }
+
+    async fn subscriptions(
+        &self,
+        room: RoomName,
+        identity: Identity,
+    ) -> Option<Vec<SubscriptionInfo>> {
+        let look = move |rooms: &Rooms| act::subscriptions(rooms, &room, &identity);
+        self.look(look).await.ok().flatten()
     }
 
     async fn signal_join(

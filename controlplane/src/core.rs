@@ -10,6 +10,7 @@
 //! - **Rows of a session that ended are free** when the call that ended it returns.
 //! - **The rows of a session are announced together**, after all of them are written.
 
+pub(crate) mod act;
 mod commands;
 mod data;
 mod ended;
@@ -24,6 +25,7 @@ mod restore;
 mod run;
 mod signal;
 mod statistics;
+mod told;
 mod udp;
 
 pub use data::DataMessage;
@@ -32,6 +34,7 @@ pub use restore::StartError;
 pub use run::Dataplane;
 
 use crate::candidates::{Loopback, candidates};
+use crate::events::Log;
 use crate::metrics::Metrics;
 use crate::programmer::Programmer;
 use crate::record::Record;
@@ -40,6 +43,7 @@ use crate::session::{EndCause, Output, Session};
 use crate::store::Store;
 use crate::throttle::Throttle;
 use ion_api::backend::{Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
+use ion_api::govern::Act;
 use ion_api::if_match::IfMatch;
 use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
@@ -77,6 +81,8 @@ pub struct Config {
     pub dtls: ion_dtls::Config,
     /// How many may come in.
     pub rooms: Capacity,
+    /// Where it is written down what happens.
+    pub log: Option<Arc<Log>>,
 }
 
 impl Config {
@@ -89,6 +95,7 @@ impl Config {
             ice: Timeouts::default(),
             dtls: ion_dtls::Config::default(),
             rooms: Capacity::default(),
+            log: None,
         }
     }
 }
@@ -157,6 +164,8 @@ pub enum Command {
     ),
     /// Somebody wants to see the rooms.
     Look(Box<dyn FnOnce(&Rooms) + Send>),
+    /// What the management API asks of a room.
+    Act(RoomName, Box<Act>, Reply<Result<(), Problem>>),
     /// Moderation.
     Govern(Box<crate::rooms::Input>, Reply<Result<(), Problem>>),
     /// All rooms.
@@ -207,6 +216,7 @@ pub struct Core {
     /// Sessions whose path is to change when that is allowed again.
     moving: BTreeSet<Key>,
     rooms: Rooms,
+    told: told::Told,
     signalling: signal::Signalling,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ion_api::client::Client;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -19,10 +20,10 @@ use crate::settings::{EX_CONFIG, Flags, Settings};
 
 /// Delays between restarts.
 pub mod backoff;
-/// A small HTTP client for loopback.
-pub mod client;
 /// One supervised process.
 pub mod process;
+/// `ion rooms`, `ion keys`: asking a running server.
+pub mod remote;
 /// `ion status`.
 pub mod status;
 /// `ion token create` and `ion key create`.
@@ -194,10 +195,12 @@ async fn appears(path: &Path) {
 
 /// Says where Ion can be reached, once it can. Never returns.
 async fn announce(settings: &Settings, ready: &std::cell::Cell<bool>) {
-    let address = client::reachable(settings.http);
+    let address = remote::reachable(settings.http);
+    let server = Client::new(&format!("http://{address}"), None);
     while !ready.get() {
         tokio::time::sleep(READY_INTERVAL).await;
-        let probe = move || client::get(address, "/readyz", None).is_ok_and(|a| a.status == 200);
+        let server = server.clone();
+        let probe = move || server.is_ready();
         ready.set(tokio::task::spawn_blocking(probe).await.unwrap_or(false));
     }
     println(&format!("Ion is running: http://{address}/"));

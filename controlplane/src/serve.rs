@@ -109,9 +109,16 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::new());
+    let accounts = Arc::new(accounts(settings)?);
+    let webhooks = Arc::new(Webhooks::open(Arc::clone(&accounts))?);
+    let log = Arc::new(Log::open(&settings.state_dir, Arc::clone(&webhooks))?);
+    let config = Config {
+        log: Some(Arc::clone(&log)),
+        ..Config::from(settings)
+    };
     // STUN first: peers are waiting for an answer to their consent checks.
     let core = tokio::select! {
-        core = Core::start(Config::from(settings), Arc::clone(&metrics)) => core?,
+        core = Core::start(config, Arc::clone(&metrics)) => core?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
@@ -125,9 +132,6 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
             ErrorKind::AddrInUse => ServeError::HttpInUse(settings.http),
             _ => ServeError::Http(settings.http, error),
         })?;
-    let accounts = Arc::new(accounts(settings)?);
-    let webhooks = Arc::new(Webhooks::open(Arc::clone(&accounts))?);
-    let log = Arc::new(Log::open(&settings.state_dir, Arc::clone(&webhooks))?);
     let (stop_deliveries, deliveries_stop) = watch::channel(false);
     let deliveries = deliver(Arc::clone(&log), Arc::clone(&webhooks), deliveries_stop);
     let deliveries = tokio::spawn(deliveries);

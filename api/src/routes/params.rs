@@ -73,6 +73,30 @@ pub(crate) struct IceMatchHeader {
     if_match: Option<String>,
 }
 
+/// `{track}`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes only")]
+pub(crate) struct TrackPath {
+    /// Id of the publication.
+    #[param(pattern = "^PB_[0-9]{1,19}$", example = "PB_7")]
+    track: String,
+}
+
+/// `{other}`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes only")]
+pub(crate) struct OtherPath {
+    /// Name of the other room.
+    #[param(
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9_.~@:+=|-]+$",
+        min_length = 1,
+        max_length = 128
+    )]
+    other: String,
+}
+
 /// `{id}` of a webhook.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]

@@ -12,19 +12,20 @@ use super::params::{IdentityPath, RoomPath};
 use super::{Described, resource};
 use crate::backend::Backend;
 use crate::exchange::{self, State, decoded, fresh};
+use crate::model::rooms::{MemberList, SubscriptionList};
 use crate::model::stats::ParticipantStats;
-use crate::model::{ParticipantList, RoomInfo, RoomList, Status, TrackList};
+use crate::model::{ParticipantList, Status, TrackList};
 use crate::names::{Identity, RoomName};
 use crate::problem::Problem;
 
 pub(super) fn routes<B: Backend>() -> Described<B> {
     OpenApiRouter::new()
         .routes(resource!(status))
-        .routes(resource!(rooms))
-        .routes(resource!(room))
         .routes(resource!(participants))
         .routes(resource!(tracks))
         .routes(resource!(stats))
+        .routes(resource!(members))
+        .routes(resource!(subscriptions))
 }
 
 fn no_such_room(room: &RoomName) -> Problem {
@@ -41,37 +42,6 @@ async fn status<B: Backend>(
     app.auth.lister(&headers)?;
     let backend = Arc::clone(&app.backend);
     Ok(fresh(app.run(async move { backend.status().await }).await?))
-}
-
-/// List rooms
-#[utoipa::path(get, path = "/v1/rooms", operation_id = "listRooms", tag = "rooms",
-    responses((status = 200, body = RoomList, description = "All rooms")))]
-async fn rooms<B: Backend>(
-    axum::extract::State(app): State<B>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    app.auth.lister(&headers)?;
-    let backend = Arc::clone(&app.backend);
-    let rooms = app.run(async move { backend.rooms().await }).await?;
-    Ok(fresh(RoomList { rooms }))
-}
-
-/// Show a room
-#[utoipa::path(get, path = "/v1/rooms/{room}", operation_id = "readRoom", tag = "rooms", params(RoomPath),
-    responses(
-        (status = 200, body = RoomInfo, description = "The room"),
-        (status = 404, description = "There is no such room"),
-    ))]
-async fn room<B: Backend>(
-    axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let room = exchange::room(&decoded(path)?)?;
-    app.auth.inspector(&headers, &room)?;
-    let (backend, name) = (Arc::clone(&app.backend), room.clone());
-    let found = app.run(async move { backend.room(name).await }).await?;
-    found.map(fresh).ok_or_else(|| no_such_room(&room))
 }
 
 /// List the participants of a room
@@ -150,6 +120,52 @@ async fn stats<B: Backend>(
         .run(async move { backend.stats(names.0, names.1).await })
         .await?;
     found.map(fresh).ok_or_else(|| not_there(&room, &identity))
+}
+
+/// List who is in a room, in full
+///
+/// As the SDK's clients see them, with ids, versions and publications, and what each may do; those in the
+/// lobby among them.
+#[utoipa::path(get, path = "/v1/rooms/{room}/members", operation_id = "listMembers", tag = "rooms",
+    params(RoomPath),
+    responses(
+        (status = 200, body = MemberList, description = "Who is there"),
+        (status = 404, description = "There is no such room"),
+    ))]
+async fn members<B: Backend>(
+    axum::extract::State(app): State<B>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let room = exchange::room(&decoded(path)?)?;
+    app.auth.inspector(&headers, &room)?;
+    let (backend, name) = (Arc::clone(&app.backend), room.clone());
+    let found = app.run(async move { backend.members(name).await }).await?;
+    let members = found.ok_or_else(|| no_such_room(&room))?;
+    Ok(fresh(MemberList { members }))
+}
+
+/// List what a participant receives
+#[utoipa::path(get, path = "/v1/rooms/{room}/participants/{identity}/subscriptions",
+    operation_id = "listSubscriptions", tag = "rooms", params(RoomPath, IdentityPath),
+    responses(
+        (status = 200, body = SubscriptionList, description = "What it receives"),
+        (status = 404, description = "There is no such participant"),
+    ))]
+async fn subscriptions<B: Backend>(
+    axum::extract::State(app): State<B>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (room, identity) = decoded(path)?;
+    let (room, identity) = (exchange::room(&room)?, exchange::identity(&identity)?);
+    app.auth.inspector(&headers, &room)?;
+    let (backend, names) = (Arc::clone(&app.backend), (room.clone(), identity.clone()));
+    let found = app
+        .run(async move { backend.subscriptions(names.0, names.1).await })
+        .await?;
+    let subscriptions = found.ok_or_else(|| not_there(&room, &identity))?;
+    Ok(fresh(SubscriptionList { subscriptions }))
 }
 
 fn not_there(room: &RoomName, identity: &Identity) -> Problem {

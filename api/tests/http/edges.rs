@@ -34,7 +34,7 @@ async fn preflights_need_no_token_and_name_methods_headers_and_types() {
             "accept-patch",
             "application/trickle-ice-sdpfrag, application/sdp",
         ),
-        ("/v1/rooms", "GET", "vary", ""),
+        ("/v1/status", "GET", "vary", ""),
     ] {
         let answer = api.send(Method::OPTIONS, path, &PREFLIGHT, "").await;
         assert_eq!(answer.code(), 204, "{path}");
@@ -75,7 +75,7 @@ async fn other_methods_are_405_with_allow() {
         (Method::POST, "/whip/a/s", ["PATCH", "DELETE"]),
         (Method::DELETE, "/whep/a", ["GET", "POST"]),
         (Method::PATCH, "/whep/a/b", ["GET", "POST"]),
-        (Method::POST, "/v1/rooms", ["GET", "HEAD"]),
+        (Method::POST, "/v1/status", ["GET", "HEAD"]),
         (Method::POST, "/", ["GET", "HEAD"]),
     ] {
         let answer = api.send(method.clone(), path, &[SDP], "v=0").await;
@@ -183,7 +183,7 @@ async fn too_many_requests_are_429_but_looking_is_free() {
         204
     );
     assert_eq!(
-        api.send(Method::GET, "/v1/rooms", &[], "").await.code(),
+        api.send(Method::GET, "/v1/status", &[], "").await.code(),
         200
     );
 }

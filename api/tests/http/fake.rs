@@ -7,9 +7,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use ion_api::accounts::Accounts;
+use ion_api::accounts::{Accounts, Versioned};
 use ion_api::auth::Auth;
 use ion_api::backend::*;
+use ion_api::documents::Expected;
+use ion_api::govern::{Act, RoomDetails, RoomSettings};
 use ion_api::if_match::IfMatch;
 use ion_api::model::stats::{Limitation, OutboundStats, ParticipantStats, SessionStats};
 use ion_api::model::{ParticipantInfo, RoomInfo, Status, TrackInfo};
@@ -32,6 +34,7 @@ pub(crate) enum Call {
     Accept(SessionRef, String),
     Select(SessionRef, LayerSelection),
     End(SessionRef),
+    Govern(String, Act),
 }
 
 #[derive(Default)]
@@ -201,6 +204,36 @@ impl Backend for Fake {
             ..TrackInfo::default()
         };
         (identity.as_str() == "alice").then_some(vec![track])
+    }
+
+    async fn act(&self, room: RoomName, act: Act) -> Result<(), Problem> {
+        let is_new = matches!(
+            &act,
+            Act::Configure {
+                expected: Expected::Absent,
+                ..
+            }
+        );
+        if room.as_str() == "nowhere" && !is_new {
+            return Err(Problem::not_found("there is no such room"));
+        }
+        if room.as_str() == "lobby" && is_new {
+            return Err(Problem::version_mismatch("it is there"));
+        }
+        self.called(Call::Govern(room.into(), act));
+        Ok(())
+    }
+
+    async fn details(&self, room: RoomName) -> Option<Versioned<RoomDetails>> {
+        let settings = RoomSettings {
+            metadata: "as it was".into(),
+            ..RoomSettings::default()
+        };
+        let value = RoomDetails {
+            settings,
+            ..RoomDetails::default()
+        };
+        (!["nowhere", "other"].contains(&room.as_str())).then_some(Versioned { value, version: 7 })
     }
 
     async fn status(&self) -> Status {

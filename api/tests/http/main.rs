@@ -3,6 +3,7 @@
 mod access;
 mod edges;
 mod fake;
+mod govern;
 mod server;
 mod session;
 mod v1;

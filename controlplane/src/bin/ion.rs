@@ -3,13 +3,15 @@
 #![expect(clippy::print_stdout, reason = "a command line prints its answers")]
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ion_api::client::{Client, ClientError};
 use ion_api::token::Keys;
+use ion_controlplane::launcher::remote::{self, KeysCommand, RoomsCommand};
 use ion_controlplane::launcher::token::TokenArgs;
-use ion_controlplane::launcher::{self, client, process, status, token};
+use ion_controlplane::launcher::{self, process, status, token};
 use ion_controlplane::settings::{EX_CONFIG, Flags, Settings, SettingsError};
 
 /// A WebRTC SFU: publish over WHIP, play over WHEP.
@@ -37,26 +39,22 @@ enum Command {
     #[command(subcommand)]
     Key(KeyCommand),
     /// Show what a running Ion does
-    Status {
-        /// Server to ask [default: the one that the settings describe]
-        #[arg(long, value_name = "URL")]
-        url: Option<String>,
-        /// Token to ask with [default: one made with the first configured key]
-        #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true)]
-        token: Option<String>,
-        #[command(flatten)]
-        flags: Box<Flags>,
-    },
+    Status(Remote),
     /// Show rooms, participants, workers and what XDP drops, live
-    Top {
-        /// Server to ask [default: the one that the settings describe]
-        #[arg(long, value_name = "URL")]
-        url: Option<String>,
-        /// Token to ask with [default: one made with the first configured key]
-        #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true)]
-        token: Option<String>,
+    Top(Remote),
+    /// See and govern the rooms of a running Ion
+    Rooms {
+        #[command(subcommand)]
+        command: RoomsCommand,
         #[command(flatten)]
-        flags: Box<Flags>,
+        remote: Remote,
+    },
+    /// API keys of a running Ion; `ion key create` makes one for the settings instead
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Become a child process of the launcher
     #[command(name = "exec-child", hide = true)]
@@ -65,6 +63,19 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         program: Vec<OsString>,
     },
+}
+
+/// Which server to ask.
+#[derive(clap::Args)]
+struct Remote {
+    /// Server to ask [default: the one that the settings describe]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Token to ask with [default: one made with the first configured key]
+    #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true)]
+    token: Option<String>,
+    #[command(flatten)]
+    flags: Box<Flags>,
 }
 
 #[derive(Subcommand)]
@@ -93,8 +104,13 @@ fn main() -> ExitCode {
         },
         Command::Token(TokenCommand::Create(args)) => token_create(&args),
         Command::Key(KeyCommand::Create) => answer(token::new_key()),
-        Command::Status { url, token, flags } => ask(status::fetch, url.as_deref(), token, &flags),
-        Command::Top { url, token, flags } => ask(status::top, url.as_deref(), token, &flags),
+        Command::Status(remote) => ask(remote, status::fetch),
+        Command::Top(_) if !std::io::stdout().is_terminal() => answer(Err(
+            "`ion top` wants a terminal; `ion status` prints the same once".to_owned(),
+        )),
+        Command::Top(remote) => ask(remote, status::top),
+        Command::Rooms { command, remote } => ask(remote, |server| remote::rooms(server, &command)),
+        Command::Keys { command, remote } => ask(remote, |server| remote::keys(server, &command)),
         Command::ExecChild { launcher, program } => {
             eprintln!("ion: {}", process::exec_child(launcher, &program));
             ExitCode::from(EX_CONFIG)
@@ -148,25 +164,28 @@ fn token_create(args: &TokenArgs) -> ExitCode {
 }
 
 /// Asks a server, and prints what is made of its answer.
-fn ask(
-    question: fn(SocketAddr, Option<&str>) -> Result<String, String>,
-    url: Option<&str>,
-    token: Option<String>,
-    flags: &Flags,
-) -> ExitCode {
+fn ask(remote: Remote, question: impl FnOnce(&Client) -> Result<String, ClientError>) -> ExitCode {
     // Without settings that load, a URL and a token (or a server in dev mode) are enough.
-    let settings = match url {
-        Some(_) => Settings::load(flags).ok().map(|loaded| loaded.settings),
-        None => match load(flags) {
+    let settings = match remote.url {
+        Some(_) => Settings::load(&remote.flags)
+            .ok()
+            .map(|loaded| loaded.settings),
+        None => match load(&remote.flags) {
             Ok(settings) => Some(settings),
             Err(code) => return code,
         },
     };
-    let server = match (url, &settings) {
-        (Some(url), _) => client::parse_url(url),
-        (None, Some(settings)) => Ok(client::reachable(settings.http)),
-        (None, None) => Err("no server is known".to_owned()),
+    let base = match (remote.url, &settings) {
+        (Some(url), _) => url,
+        (None, Some(settings)) => format!("http://{}", remote::reachable(settings.http)),
+        (None, None) => return answer(Err("no server is known".to_owned())),
     };
-    let token = token.or_else(|| token::for_status(&settings.as_ref()?.keys));
-    answer(server.and_then(|server| question(server, token.as_deref())))
+    let own = || token::for_holder(&settings.as_ref()?.keys);
+    let token = remote.token.or_else(own);
+    if base.starts_with("https://") {
+        // Another part of the process may have chosen one already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    let server = Client::new(&base, token.as_deref());
+    answer(question(&server).map_err(|error| remote::sentence(&base, &error)))
 }

@@ -73,6 +73,7 @@ impl Core {
                 let _ = reply.send(self.data_from_server(now, &room, to.as_deref(), *message));
             }
             Command::Look(look) => look(&self.rooms),
+            Command::Act(room, act, reply) => drop(reply.send(self.act_in(now, &room, *act))),
             Command::Govern(input, reply) => drop(reply.send(self.govern(now, *input))),
             Command::Rooms(reply) => drop(reply.send(self.room_infos())),
             Command::Room(room, reply) => drop(reply.send(self.room_info(&room))),

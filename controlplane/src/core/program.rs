@@ -217,6 +217,7 @@ impl Core {
 
     /// Brings what rooms decided into the tables.
     pub(super) fn apply(&mut self, now: Instant, effects: Vec<Effect>) {
+        self.tell_public(&effects);
         for effect in effects {
             match effect {
                 Effect::Bind {

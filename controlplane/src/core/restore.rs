@@ -147,6 +147,7 @@ impl Core {
             candidates: Self::candidates_of(&config, &media),
             media,
             rooms: Rooms::new(config.rooms),
+            told: super::told::Told::default(),
             signalling: super::signal::Signalling::default(),
             config,
             endpoint,
@@ -176,6 +177,7 @@ impl Core {
             refused: None,
         };
         core.restore(now)?;
+        core.told_rooms();
         core.opened();
         Ok(core)
     }

@@ -371,7 +371,7 @@ impl Core {
                 Refused::NotFound(_) => ion_api::Problem::not_found(refused.to_string()),
                 Refused::Forbidden(_) => ion_api::Problem::forbidden(refused.to_string()),
                 Refused::Conflict(_) => ion_api::Problem::conflict(refused.to_string()),
-                Refused::TooLarge(_) => ion_api::Problem::bad_request(refused.to_string()),
+                Refused::TooLarge(_) => ion_api::Problem::invalid(refused.to_string()),
                 Refused::Full(_) => {
                     ion_api::Problem::overloaded(refused.to_string(), limits::FULL_RETRY_S)
                 }

@@ -46,6 +46,12 @@ pub struct Log {
     pub(super) more: Notify,
 }
 
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
 struct State {
     db: Connection,
     outbox: Outbox,

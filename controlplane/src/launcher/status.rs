@@ -2,23 +2,18 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::net::SocketAddr;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
-use ion_api::model::{ParticipantList, RoomList, Status, XdpStatus};
-use serde::de::DeserializeOwned;
-
-use super::client;
+use ion_api::client::{Client, ClientError};
+use ion_api::model::{ParticipantList, RoomInfo, Status, XdpStatus};
 
 /// Fetches status and rooms and renders them.
 ///
 /// # Errors
 /// A sentence for the user: the server cannot be reached, or refuses.
-pub fn fetch(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
-    let status: Status = fetch_json(server, "/v1/status", token)?;
-    let rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
-    Ok(render(&status, &rooms))
+pub fn fetch(server: &Client) -> Result<String, ClientError> {
+    Ok(render(&server.status()?, &server.rooms()?))
 }
 
 /// Rooms of which [`top`] shows participants: the busiest ones.
@@ -34,13 +29,10 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 /// is interrupted.
 ///
 /// # Errors
-/// As [`fetch`], and when standard output is no terminal.
-pub fn top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
-    if !io::stdout().is_terminal() {
-        return Err("`ion top` wants a terminal; `ion status` prints the same once".to_owned());
-    }
+/// As [`fetch`].
+pub fn top(server: &Client) -> Result<String, ClientError> {
     loop {
-        let text = fetch_top(server, token)?;
+        let text = fetch_top(server)?;
         let mut out = io::stdout().lock();
         let shown = write!(out, "{CLEAR}{text}\n(Ctrl-C ends)\n").and_then(|()| out.flush());
         drop(out);
@@ -51,17 +43,13 @@ pub fn top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
     }
 }
 
-fn fetch_top(server: SocketAddr, token: Option<&str>) -> Result<String, String> {
-    let status: Status = fetch_json(server, "/v1/status", token)?;
-    let mut rooms: RoomList = fetch_json(server, "/v1/rooms", token)?;
-    rooms
-        .rooms
-        .sort_by_key(|room| Reverse(room.received_bps + room.sent_bps));
+fn fetch_top(server: &Client) -> Result<String, ClientError> {
+    let (status, mut rooms) = (server.status()?, server.rooms()?);
+    rooms.sort_by_key(|room| Reverse(room.received_bps + room.sent_bps));
     let mut text = render(&status, &rooms);
-    for room in rooms.rooms.iter().take(TOP_ROOMS) {
-        // A room may be gone by now, or its name be one that a path cannot hold.
-        let path = format!("/v1/rooms/{}/participants", room.name);
-        if let Ok(list) = fetch_json(server, &path, token) {
+    for room in rooms.iter().take(TOP_ROOMS) {
+        // A room may be gone by now.
+        if let Ok(list) = server.participants(&room.name) {
             render_participants(&mut text, &room.name, &list);
         }
     }
@@ -115,37 +103,8 @@ fn render_dropped(out: &mut String, xdp: &XdpStatus) {
     table(out, &heads, rows.collect());
 }
 
-fn fetch_json<T: DeserializeOwned>(
-    server: SocketAddr,
-    path: &str,
-    token: Option<&str>,
-) -> Result<T, String> {
-    let answer = client::get(server, path, token)
-        .map_err(|e| format!("cannot reach http://{server}{path}: {e}; is `ion run` running?"))?;
-    if answer.status != 200 {
-        let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or("no reason given");
-        let remedy = match answer.status {
-            401 | 403 => {
-                "; give that server's settings (--config), or a token with the grant roomList (--token)"
-            }
-            404 => "; is it Ion that listens there?",
-            _ => "",
-        };
-        return Err(format!(
-            "http://{server}{path} answers {}: {detail}{remedy}",
-            answer.status
-        ));
-    }
-    serde_json::from_str(&answer.body).map_err(|error| {
-        format!(
-            "http://{server}{path} does not answer as Ion does ({error}); is it Ion that listens there?"
-        )
-    })
-}
-
 /// The text of `ion status`.
-pub fn render(status: &Status, rooms: &RoomList) -> String {
+pub fn render(status: &Status, rooms: &[RoomInfo]) -> String {
     let mut out = String::new();
     let state = if status.ready { "ready" } else { "not ready" };
     let plane = &status.dataplane;
@@ -194,7 +153,7 @@ pub fn render(status: &Status, rooms: &RoomList) -> String {
         .map(|t| vec![t.table.clone(), t.used.to_string(), t.capacity.to_string()]);
     table(&mut out, &["TABLE", "ROWS", "OF"], tables.collect());
     render_xdp(&mut out, &status.xdp);
-    let rooms = rooms.rooms.iter().map(|r| {
+    let rooms = rooms.iter().map(|r| {
         vec![
             r.name.clone(),
             r.publishers.to_string(),
@@ -213,7 +172,7 @@ pub fn render(status: &Status, rooms: &RoomList) -> String {
 }
 
 /// First column to the left, the others to the right.
-fn table(out: &mut String, heads: &[&str], rows: Vec<Vec<String>>) {
+pub(super) fn table(out: &mut String, heads: &[&str], rows: Vec<Vec<String>>) {
     if rows.is_empty() {
         return;
     }
@@ -246,7 +205,7 @@ fn age(seconds: u64) -> String {
     }
 }
 
-fn rate(bps: u64) -> String {
+pub(super) fn rate(bps: u64) -> String {
     match bps {
         0..1_000 => format!("{bps} bit/s"),
         1_000..1_000_000 => format!("{} kbit/s", bps / 1_000),
@@ -282,9 +241,7 @@ mod tests {
             viewers,
             ..Default::default()
         };
-        let rooms = RoomList {
-            rooms: vec![room("lobby", 2), room("a-longer-name", 1000)],
-        };
+        let rooms = [room("lobby", 2), room("a-longer-name", 1000)];
         let expected = "\
 Ion 0.1.0, ready, up 1 min; dataplane pid 7, up 2 h 1 min, media 0.0.0.0:7882
 

@@ -87,15 +87,15 @@ pub fn create(args: &TokenArgs, keys: &Keys) -> Result<String, String> {
     mint(key, secret, claims, duration(&args.ttl)?).map_err(|e| e.to_string())
 }
 
-/// A short-lived token that may list rooms, for `ion status`.
-pub fn for_status(keys: &Keys) -> Option<String> {
+/// A short-lived token of a key's holder, for the command line.
+pub fn for_holder(keys: &Keys) -> Option<String> {
     let (key, secret) = keys.first()?;
     let video = Grants {
-        room_list: true,
+        server_admin: true,
         ..Grants::default()
     };
     let claims = Claims {
-        sub: "ion-status".to_owned(),
+        sub: "ion-cli".to_owned(),
         video,
         ..Claims::default()
     };
