@@ -1,0 +1,39 @@
+//! Lists the files of the web app (`webapp/dist`), to be compiled in. None where it was not built.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let dist = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../webapp/dist");
+    // The folder is always there: it has a .gitignore, which each build of the app makes again.
+    println!("cargo::rerun-if-changed={}", dist.display());
+    let mut files = Vec::new();
+    collect(&dist, &mut files)?;
+    files.sort();
+    let mut list = String::from("&[\n");
+    for file in files {
+        let name = file.strip_prefix(&dist).map_err(io::Error::other)?;
+        let path = format!("/{}", name.display()).replace('\\', "/");
+        let _ = writeln!(list, "    ({path:?}, include_bytes!({file:?})),");
+    }
+    list.push(']');
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
+    fs::write(out.join("webapp.rs"), list)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if !is_hidden {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
