@@ -100,7 +100,12 @@ pub(crate) fn routes<B: Send + Sync + 'static>() -> Router<Arc<App<B>>> {
         router = std::mem::take(&mut router).route(path, get(answer).merge(options()));
     };
     for asset in ASSETS {
-        serve(asset.path, asset.content_type, asset.text.as_bytes(), REVALIDATED);
+        serve(
+            asset.path,
+            asset.content_type,
+            asset.text.as_bytes(),
+            REVALIDATED,
+        );
     }
     for (path, body) in APP.iter().filter(|(path, _)| *path != APP_INDEX) {
         let caching = match path.starts_with(HASHED) {

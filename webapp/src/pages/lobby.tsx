@@ -5,7 +5,7 @@ import { explain, wantsToken } from '../errors';
 import { useSaved, useStream } from '../hooks';
 import { useDevices, useLevel } from '../media/devices';
 import { usePreview } from '../media/preview';
-import { claimsOf, savedToken } from '../token';
+import { type TokenClaims, claimsOf, savedToken } from '../token';
 import { Button, IconButton } from '../ui/button';
 import { DeviceSelect } from '../ui/devices';
 import { Alert, TextField, TokenField } from '../ui/field';
@@ -41,6 +41,15 @@ function useAsksForToken(refused: boolean): boolean {
     };
   }, []);
   return !takes || refused;
+}
+
+function titleOf(room: string, ended: RoomSnapshot | undefined): string {
+  if (ended === undefined) return `Join ${room}`;
+  return ended.error === undefined ? `You left ${room}` : `You are not in ${room} any more`;
+}
+
+function hintOf(claims: TokenClaims | undefined, room: string): string | undefined {
+  return claims === undefined || claims.room === '' || claims.room === room ? undefined : `This token is for the room ${claims.room}.`;
 }
 
 /** Looks at oneself, chooses devices and a name, and joins. */
@@ -79,7 +88,7 @@ export function Lobby({ room, ended, join }: Props): ReactNode {
 
   const deviceError: unknown = picture.error ?? sound.error;
   return (
-    <Shell title={ended === undefined ? `Join ${room}` : `You left ${room}`}>
+    <Shell title={titleOf(room, ended)}>
       <div className={player['columns']}>
         <div className={`${player['stage']} ${player['mirrored']}`}>
           <video ref={video} aria-label="Your camera" autoPlay playsInline muted />
@@ -121,7 +130,7 @@ export function Lobby({ room, ended, join }: Props): ReactNode {
               }}
             />
           )}
-          {asksForToken && <TokenField value={token} onChange={setToken} />}
+          {asksForToken && <TokenField value={token} onChange={setToken} hint={hintOf(claims, room)} />}
           <DeviceSelect kind="videoinput" devices={devices} value={camera} onChange={setCamera} />
           <div className={style['sound']}>
             <DeviceSelect kind="audioinput" devices={devices} value={microphone} onChange={setMicrophone} />

@@ -43,7 +43,7 @@ export function Select({ label, hint, children, ...rest }: Common & Omit<Compone
 }
 
 /** The token, where a server asks for one. */
-export function TokenField({ value, onChange, hint }: { value: string; onChange: (token: string) => void; hint?: string }): ReactNode {
+export function TokenField({ value, onChange, hint }: { value: string; onChange: (token: string) => void; hint?: string | undefined }): ReactNode {
   return (
     <TextField
       label="Token"

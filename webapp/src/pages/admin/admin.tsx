@@ -25,7 +25,8 @@ function TokenForm({ refused, onToken }: { refused: boolean; onToken: (token: st
   return (
     <form className={style['token']} onSubmit={submit}>
       <p>
-        This page needs a token with the grant <code>roomList</code>; <code>ion token create</code> makes one.
+        This page needs a token: <code>ion token create --server-admin</code> makes one, which shows keys as well;{' '}
+        <code>--list</code> is enough for the rest.
       </p>
       {refused && <Alert>The server does not accept this token.</Alert>}
       <TokenField value={token} onChange={setToken} hint="It stays in this tab." />

@@ -59,6 +59,23 @@ function Sounds({ room, snapshot, speaker }: { room: Room; snapshot: RoomSnapsho
   );
 }
 
+/** Beside the call, or on a narrow screen in its place. */
+function SidePanel({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }): ReactNode {
+  const panel = useRef<HTMLElement>(null);
+  useEffect(() => {
+    (panel.current?.querySelector('input') ?? panel.current?.querySelector('h2'))?.focus();
+  }, []);
+  return (
+    <aside ref={panel} className={panelStyle['panel']} aria-label={title}>
+      <header>
+        <h2 tabIndex={-1}>{title}</h2>
+        <IconButton icon="close" kind="quiet" label="Close" onClick={onClose} />
+      </header>
+      {children}
+    </aside>
+  );
+}
+
 /** The call itself. */
 export function Call({ room, publisher, choice, onEnded }: Props): ReactNode {
   const snapshot = useRoom(room);
@@ -93,10 +110,17 @@ export function Call({ room, publisher, choice, onEnded }: Props): ReactNode {
     if (status === 'closed') ended.current(room.getSnapshot());
   }, [status, room]);
 
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    heading.current?.focus();
+  }, []);
+
   const leave = (): void => {
     void room.leave().catch(() => undefined);
   };
   const show = (next: Panel): void => {
+    // Whoever closes a panel is back at the button that opened it.
+    if (next === undefined && panel !== undefined) document.querySelector<HTMLElement>(`[data-action=${panel}]`)?.focus();
     setPanel(next);
     tell({ type: 'open', isOpen: next === 'chat' });
   };
@@ -156,7 +180,7 @@ export function Call({ room, publisher, choice, onEnded }: Props): ReactNode {
       }}
     >
       <header className={style['top']}>
-        <h1 tabIndex={-1}>{snapshot.room.name}</h1>
+        <h1 ref={heading} tabIndex={-1}>{snapshot.room.name}</h1>
         <span className={style['quiet']}>{people === 1 ? 'only you' : `${people} people`}</span>
         {withStats && stats !== undefined && (
           <span className={style['quiet']}>
@@ -195,24 +219,19 @@ export function Call({ room, publisher, choice, onEnded }: Props): ReactNode {
           />
         </main>
         {panel !== undefined && (
-          <aside className={panelStyle['panel']} aria-label={panel === 'chat' ? 'Chat' : 'People'}>
-            <header>
-              <h2>{panel === 'chat' ? 'Chat' : 'People'}</h2>
-              <IconButton
-                icon="close"
-                kind="quiet"
-                label="Close"
-                onClick={() => {
-                  show(undefined);
-                }}
-              />
-            </header>
+          <SidePanel
+            key={panel}
+            title={panel === 'chat' ? 'Chat' : 'People'}
+            onClose={() => {
+              show(undefined);
+            }}
+          >
             {panel === 'chat' ? (
               <ChatPanel chat={chat} mayWrite={snapshot.permissions.canPublishData} send={send} />
             ) : (
               <PeoplePanel snapshot={snapshot} token={choice.token} fail={fail} />
             )}
-          </aside>
+          </SidePanel>
         )}
       </div>
       <Controls

@@ -14,7 +14,7 @@ interface Props {
 /** What was written, and a line to write. */
 export function ChatPanel({ chat, mayWrite, send }: Props): ReactNode {
   const [text, setText] = useState('');
-  const list = useRef<HTMLOListElement>(null);
+  const list = useRef<HTMLDivElement>(null);
   const { messages } = chat;
   useEffect(() => {
     list.current?.scrollTo({ top: list.current.scrollHeight });
@@ -29,7 +29,8 @@ export function ChatPanel({ chat, mayWrite, send }: Props): ReactNode {
   };
   return (
     <>
-      <ol ref={list} className={style['messages']} role="log" aria-label="Messages" tabIndex={0}>
+      <div ref={list} className={style['log']} role="log" aria-label="Messages" tabIndex={0}>
+        <ol className={style['messages']}>
         {messages.length === 0 && <li className={style['empty']}>Nothing was written yet. Who joins later does not see what was before.</li>}
         {messages.map(({ id, from, own, text: said, atMs }) => (
           <li key={id} className={own ? style['own'] : ''}>
@@ -49,7 +50,8 @@ export function ChatPanel({ chat, mayWrite, send }: Props): ReactNode {
             </p>
           </li>
         ))}
-      </ol>
+        </ol>
+      </div>
       {mayWrite && (
         <form onSubmit={submit} className={style['write']}>
           <input

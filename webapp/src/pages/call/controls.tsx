@@ -70,6 +70,7 @@ export function Controls(props: Props): ReactNode {
     <IconButton
       key={action}
       {...rest}
+      data-action={action}
       shortcut={keyOf(action)}
       onClick={() => {
         act(action);
@@ -81,7 +82,7 @@ export function Controls(props: Props): ReactNode {
     { action: 'people', icon: 'people', pressed: panel === 'people', badge: waiting, label: 'People' },
   ];
   return (
-    <div role="toolbar" aria-label="Call" className={style['bar']}>
+    <section aria-label="Call controls" className={style['bar']}>
       {snapshot.permissions.canPublish && deviceControls(snapshot).map(draw)}
       {!isNarrow && moreControls(props).map(draw)}
       {panels.map(draw)}
@@ -94,6 +95,6 @@ export function Controls(props: Props): ReactNode {
         </>
       )}
       <IconButton icon="leave" kind="danger" label="Leave" onClick={leave} />
-    </div>
+    </section>
   );
 }

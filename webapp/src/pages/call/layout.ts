@@ -3,8 +3,9 @@
 /** Tiles on one page, at most. */
 export const MOST_TILES = 49;
 const GAP = 8;
-/** Shape of a picture, width by height; a tile may be higher, up to a square, where there is space left. */
+/** Shape of a picture, width by height; where there is space left, a tile is higher, up to the second shape. */
 const PICTURE = 16 / 9;
+const HIGHEST = 4 / 3;
 /** Tiles are not made narrower than this: there is another page instead. */
 const LEAST_WIDTH = 132;
 
@@ -34,7 +35,7 @@ function bestOf(count: number, width: number, height: number): Omit<Grid, 'perPa
     const rows = Math.ceil(count / columns);
     const room = { width: (width - GAP * (columns - 1)) / columns, height: (height - GAP * (rows - 1)) / rows };
     const tileWidth = Math.floor(Math.min(room.width, room.height * PICTURE));
-    if (tileWidth > best.tileWidth) best = { columns, rows, tileWidth, tileHeight: Math.floor(Math.min(room.height, tileWidth)) };
+    if (tileWidth > best.tileWidth) best = { columns, rows, tileWidth, tileHeight: Math.floor(Math.min(room.height, tileWidth / HIGHEST)) };
   }
   return best;
 }
