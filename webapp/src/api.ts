@@ -106,9 +106,10 @@ export const moderate = {
   admit: (token: string, name: string, identity: string): Promise<void> => request(`${participant(name, identity)}/admit`, token, { method: 'POST' }),
   kick: (token: string, name: string, identity: string): Promise<void> => request(participant(name, identity), token, { method: 'DELETE' }),
   move: (token: string, name: string, identity: string, target: string): Promise<void> =>
-    request(`${participant(name, identity)}/move`, token, { method: 'POST', body: { room: target } }),
-  mute: (token: string, name: string, identity: string, track: string): Promise<void> =>
-    request(`${participant(name, identity)}/tracks/${encodeURIComponent(track)}`, token, { method: 'PATCH', body: { muted: true } }),
+    request(`${participant(name, identity)}/move`, token, { method: 'POST', body: { to: target } }),
+  /** All its sound; it may unmute itself. */
+  mute: (token: string, name: string, identity: string): Promise<void> =>
+    request(`${participant(name, identity)}/mute`, token, { method: 'POST', body: { kind: 'audio' } }),
 };
 
 export interface KeyInfo {

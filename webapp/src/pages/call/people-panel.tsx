@@ -29,7 +29,7 @@ function Moderation({ room, token, person, fail }: OneProps): ReactNode {
     menu.current?.hidePopover();
     action.catch(fail);
   };
-  const audible = person.publications.filter(({ kind, muted }) => kind === 'audio' && !muted);
+  const isAudible = person.publications.some(({ kind, muted }) => kind === 'audio' && !muted);
   const move = (event: SubmitEvent<HTMLFormElement>): void => {
     event.preventDefault();
     run(moderate.move(token, room, identity, target.trim()));
@@ -40,9 +40,9 @@ function Moderation({ room, token, person, fail }: OneProps): ReactNode {
       <div ref={menu} id={id} popover="auto" className={style['actions']} role="group" aria-label={`Moderate ${name}`}>
         <Button
           icon="micOff"
-          disabled={audible.length === 0}
+          disabled={!isAudible}
           onClick={() => {
-            run(Promise.all(audible.map((one) => moderate.mute(token, room, identity, one.id))));
+            run(moderate.mute(token, room, identity));
           }}
         >
           Mute
