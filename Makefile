@@ -14,8 +14,15 @@ run: build ## Build Ion and start it on this machine (ION_HTTP, ION_MEDIA, … o
 	@exec target/release/ion run --dev
 
 .PHONY: build
-build: setup ## Build the release binaries
+build: setup webapp ## Build the web app and the release binaries
 	$(CARGO) build --release --locked $(BINARIES)
+
+.PHONY: webapp
+webapp: setup webapp/dist/index.html
+
+webapp/dist/index.html: $(shell find webapp web-sdk -type f -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/test/*' 2>/dev/null) | setup
+	npm --prefix web-sdk run --silent build
+	npm --prefix webapp run --silent build
 
 .PHONY: ebpf
 ebpf: ## Build ebpf/ion.bpf.o anew, if a compiler for BPF is here
@@ -70,6 +77,7 @@ lint: setup ## Check format, lints and tidiness
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	npm --prefix web-sdk run --silent lint
+	npm --prefix webapp run --silent lint
 	@scripts/tidy.sh
 
 .PHONY: deny
@@ -106,4 +114,4 @@ docs: setup ## Build the API documentation
 .PHONY: clean
 clean: ## Remove what was built
 	$(CARGO) clean
-	rm -rf web-sdk/node_modules web-sdk/dist web-sdk/docs tests/node_modules tests/.venv test-results
+	rm -rf webapp/node_modules webapp/dist/assets webapp/dist/index.html web-sdk/node_modules web-sdk/dist web-sdk/docs tests/node_modules tests/.venv test-results

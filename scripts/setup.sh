@@ -11,8 +11,8 @@ build_needs=(
     "patch|patch|BoringSSL is patched as its Rust bindings want it"
     "/usr/include/stdlib.h|libc6-dev|C headers"
     "libclang|libclang-dev|bindgen reads BoringSSL's headers"
-    "node|nodejs|the web SDK is compiled with it"
-    "npm|npm|packages that the web SDK is compiled and checked with"
+    "node|nodejs|web SDK and web app are built with it"
+    "npm|npm|packages that web SDK and web app are built and checked with"
 )
 
 # The eBPF object is committed; its check needs the compiler that made it, and goes on without.
@@ -65,6 +65,7 @@ command -v "${CARGO:-cargo}" >/dev/null || { echo "setup: Rust is missing; insta
 install "${build_needs[@]}"
 scripts/boringssl.sh
 scripts/npm.sh web-sdk
+scripts/npm.sh webapp
 if [ "${1:-build}" = test ]; then
     bpf_compiler
     tests/setup.sh

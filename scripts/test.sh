@@ -32,12 +32,13 @@ step() {
 }
 
 # Without the line that counts files, which looks like one that counts tests.
-web_sdk() {
-    npm --prefix web-sdk test | grep -v 'Test Files'
+npm_test() {
+    npm --prefix "$1" test | grep -v 'Test Files'
 }
 
 step "unit, property and process tests" "$cargo" test --workspace --locked --no-fail-fast
-step "web SDK" web_sdk
+step "web SDK" npm_test web-sdk
+step "web app" npm_test webapp
 step "the eBPF object and its source" scripts/ebpf.sh check
 step "interleavings (loom)" make --no-print-directory test-loom
 step "corpora of the fuzz targets" "$cargo" test --locked --manifest-path fuzz/Cargo.toml

@@ -10,9 +10,9 @@ complain() {
 
 while read -r lines file; do
     [ "$lines" -le 1000 ] || complain "$file has $lines lines: split it (1,000 at most)"
-done < <(git ls-files '*.rs' '*.js' '*.mjs' '*.ts' '*.py' | xargs wc -l | awk '$2 != "total" {print $1, $2}')
+done < <(git ls-files '*.rs' '*.js' '*.mjs' '*.ts' '*.tsx' '*.css' '*.py' | xargs wc -l | awk '$2 != "total" {print $1, $2}')
 
-marks=$(git grep -nE '\b(TODO|FIXME|XXX)\b|todo!\(|unimplemented!\(|dbg!\(' -- '*.rs' '*.js' '*.mjs' '*.py' '*.sh' ':!scripts/tidy.sh')
+marks=$(git grep -nE '\b(TODO|FIXME|XXX)\b|todo!\(|unimplemented!\(|dbg!\(' -- '*.rs' '*.js' '*.mjs' '*.ts' '*.tsx' '*.py' '*.sh' ':!scripts/tidy.sh')
 [ -z "$marks" ] || complain "unfinished marks:
 $marks"
 

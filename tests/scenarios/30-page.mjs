@@ -1,4 +1,4 @@
-// The page at `/` itself, pressed by query parameters and by its buttons.
+// The plain page, pressed by query parameters and by its buttons.
 import { join } from 'node:path';
 import { until } from '../lib/process.mjs';
 
@@ -20,9 +20,9 @@ const publishAndWatch = {
     }
 
     // Who watches before anybody publishes is told so, and let in later.
-    await viewer.goto(`${server.url}/?room=page&watch=1`);
+    await viewer.goto(`${server.url}/plain?room=page&watch=1`);
     await viewer.getByText(/trying again/i).waitFor({ timeout: 10_000 });
-    await publisher.goto(`${server.url}/?room=page&codec=VP8`);
+    await publisher.goto(`${server.url}/plain?room=page&codec=VP8`);
     await publisher.getByRole('button', { name: 'Publish' }).click();
     await publisher.getByText('Publishing.', { exact: true }).waitFor({ timeout: 15_000 });
     await viewer.getByText('Watching.', { exact: true }).waitFor({ timeout: 30_000 });

@@ -116,6 +116,8 @@ async fn the_page_is_locked_down_and_revalidated() {
     let api = Api::strict();
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
+        ("/room/demo", "text/html; charset=utf-8"),
+        ("/plain", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/session.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
@@ -136,7 +138,8 @@ async fn the_page_is_locked_down_and_revalidated() {
         assert_eq!((again.code(), again.body.as_str()), (304, ""));
     }
     // Nothing in the page that its own policy forbids.
-    let page = api.send(Method::GET, "/", &[], "").await.body;
+    let mut page = api.send(Method::GET, "/plain", &[], "").await.body;
+    page += &api.send(Method::GET, "/", &[], "").await.body;
     for forbidden in [
         "<style",
         " style=",
