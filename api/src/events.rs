@@ -20,8 +20,7 @@ pub struct RoomEvent {
     /// Where.
     pub room: String,
     /// What.
-    #[serde(flatten)]
-    pub what: What,
+    pub event: What,
 }
 
 /// What happened.

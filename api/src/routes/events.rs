@@ -194,8 +194,13 @@ fn told(history: History, after: u64) -> Vec<Event> {
 fn kind(body: &str) -> String {
     #[derive(Deserialize)]
     struct Typed {
+        event: Tag,
+    }
+    #[derive(Deserialize)]
+    struct Tag {
         #[serde(rename = "type")]
         kind: String,
     }
-    serde_json::from_str::<Typed>(body).map_or_else(|_| "message".to_owned(), |typed| typed.kind)
+    let typed = serde_json::from_str::<Typed>(body);
+    typed.map_or_else(|_| "message".to_owned(), |typed| typed.event.kind)
 }

@@ -237,7 +237,7 @@ impl State {
             id: id(next),
             at_ms: now_ms(),
             room: room.as_str().to_owned(),
-            what,
+            event: what,
         };
         let body = serde_json::to_string(&event).unwrap_or_default();
         change

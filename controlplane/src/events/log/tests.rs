@@ -68,7 +68,7 @@ fn the_history_goes_on_where_it_was_left() {
     assert_eq!((ids(&rest), rest.is_cut), (vec![4], false));
     let body: serde_json::Value = serde_json::from_str(&rest.events[0].body).unwrap();
     assert_eq!(
-        (&body["type"], &body["room"], &body["id"]),
+        (&body["event"]["type"], &body["room"], &body["id"]),
         (&"roomOpened".into(), &"c".into(), &4.into())
     );
     // Of a store that is no more.
