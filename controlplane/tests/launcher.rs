@@ -1,7 +1,7 @@
 //! `ion run` with shell scripts in the place of the two processes: start, restart, stop, refusal.
 //! The test itself answers `/readyz`.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,8 @@ impl Site {
     }
 
     fn start(&self) -> Launcher {
-        let launcher = Command::new(self.folder.join("ion"))
+        let mut command = Command::new(self.folder.join("ion"));
+        command
             .args([
                 "run",
                 "--workers",
@@ -79,10 +80,17 @@ impl Site {
             .env("ION_KEYS", "e: hidden-secret")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Launcher(launcher)
+            .stderr(Stdio::piped());
+        // Another test's child, forked while our copy was being written, may hold it open until it has its own program.
+        loop {
+            match command.spawn() {
+                Ok(launcher) => return Launcher(launcher),
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Answers one look at `/readyz`.
