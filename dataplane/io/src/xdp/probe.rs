@@ -56,7 +56,6 @@ impl Costs {
 /// [`XdpError`]: AF_XDP cannot be had, or the probe's route cannot be made, as without CAP_NET_ADMIN.
 pub fn measure(interface: &str, mode: CopyMode) -> Result<Costs, XdpError> {
     let failed = |what| move |source| XdpError::Socket { what, source };
-    let _detour = Detour::open(interface).map_err(failed("a route for measuring"))?;
     let open = |xdp: Option<XdpConfig>| -> Result<Backend, XdpError> {
         let any = [SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)];
         let port = MediaPort::bind(&any, 1);
@@ -82,6 +81,8 @@ pub fn measure(interface: &str, mode: CopyMode) -> Result<Costs, XdpError> {
         ..XdpConfig::new(interface, vec![0], Arc::new(|_, _| Ok(())))
     };
     let mut backends = [open(Some(config))?, open(None)?];
+    // After the program is attached: some drivers take the link down and up for that, and routes over it go.
+    let _detour = Detour::open(interface).map_err(failed("a route for measuring"))?;
     let mut costs = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for (backend, costs) in backends.iter_mut().zip(&mut costs) {
