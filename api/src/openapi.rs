@@ -93,7 +93,10 @@ fn finished(description: OpenApi) -> Value {
 
 /// Adds to one operation what holds for all.
 fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
-    let needs_token = !OPEN.contains(&path);
+    // The GET of WHIP and WHEP addresses says nothing, to anybody.
+    let answers_nothing = |responses: &Value| responses.get("204").is_some();
+    let says_nothing = method == "get" && operation.get("responses").is_some_and(answers_nothing);
+    let needs_token = !OPEN.contains(&path) && !says_nothing;
     let takes_body = operation.contains_key("requestBody");
     let changes = method != "get";
     if needs_token {

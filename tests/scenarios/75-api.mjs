@@ -51,7 +51,7 @@ const described = {
       '--generation-database', 'none',
       '--continue-on-failure', '--no-color', '--warnings', 'off',
     ];
-    const child = new Child(schemathesis, options, { cwd: t.resultsDir });
+    const child = new Child(schemathesis, options, { cwd: t.resultsDir, env: { SCHEMATHESIS_HOOKS: join(t.testsDir, 'lib/schemathesis_hooks.py') } });
     t.after(() => child.end());
     const code = await child.wait(220_000);
     const said = child.output;

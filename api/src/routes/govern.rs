@@ -133,6 +133,11 @@ async fn create<B: Backend>(
 ) -> Result<Response, Problem> {
     let caller = app.auth.creator(&headers)?;
     let new: NewRoom = exchange::json(&headers, &bytes)?;
+    if !new.keep {
+        return Err(Problem::invalid(
+            "nobody is in a new room, so that without keep it would be gone at once",
+        ));
+    }
     let settings = RoomSettings {
         metadata: new.metadata,
         attributes: new.attributes,
