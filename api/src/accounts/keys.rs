@@ -28,7 +28,7 @@ pub struct KeyLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub burst: Option<NonZeroU32>,
-    /// Participants at the same time; one more gets a 429.
+    /// Participants at the same time. It is stored, and not enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub participants: Option<u32>,
 }
