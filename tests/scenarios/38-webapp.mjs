@@ -143,6 +143,11 @@ const call = {
     await ann.keyboard.press('m');
     await tile(bob, 'Ann').getByRole('img', { name: 'Muted' }).waitFor({ state: 'detached', timeout: 10_000 });
 
+    // A moderator mutes; who was muted may speak again.
+    await moderate(bob, 'Ann', 'Mute');
+    await controls(ann).getByRole('button', { name: 'Unmute' }).click({ timeout: 10_000 });
+    await controls(ann).getByRole('button', { name: 'Mute' }).waitFor({ timeout: 10_000 });
+
     // A screen, large in the speaker view.
     await bob.getByRole('button', { name: 'Share a screen' }).click();
     await tile(ann, 'Screen of Bob').waitFor({ timeout: 15_000 });
@@ -154,11 +159,32 @@ const call = {
 
     const end = await received(bob);
     t.figure('frames at Bob', end.frames);
-    await ann.getByRole('button', { name: 'Leave' }).click();
-    await ann.getByRole('heading', { name: 'You left call' }).waitFor();
+    // Moved, Ann is elsewhere without joining again; Bob follows, and removes her.
+    await bob.getByRole('button', { name: 'Moderate Ann' }).click();
+    await bob.getByLabel('Move to room').fill('elsewhere');
+    await bob.getByRole('button', { name: 'Move', exact: true }).click();
+    await ann.getByRole('heading', { name: 'elsewhere' }).waitFor({ timeout: 10_000 });
+    t.check(new URL(ann.url()).pathname === '/room/elsewhere', `who was moved is at ${ann.url()}`);
     await bob.getByText('only you').waitFor({ timeout: 10_000 });
+    await bob.getByRole('button', { name: 'Leave' }).click();
+    await bob.getByRole('heading', { name: 'You left call' }).waitFor();
+    await bob.goto(`${server.url}/room/elsewhere`);
+    await join(bob, 'Bob');
+    await tile(bob, 'Ann').waitFor({ timeout: 15_000 });
+    await grows(bob, 'Bob sees and hears Ann in the other room');
+    await controls(bob).getByRole('button', { name: /^People/ }).click();
+    await moderate(bob, 'Ann', 'Remove from the room');
+    await ann.getByRole('heading', { name: 'You are not in elsewhere any more' }).waitFor({ timeout: 10_000 });
+    await ann.getByRole('alert').getByText('A moderator removed you').waitFor();
+    await inspect(t, ann, 'removed');
   },
 };
+
+/** Presses a button of somebody's moderation menu. @param {Page} page @param {string} who @param {string} action */
+async function moderate(page, who, action) {
+  await page.getByRole('button', { name: `Moderate ${who}` }).click();
+  await page.getByRole('group', { name: `Moderate ${who}` }).getByRole('button', { name: action }).click();
+}
 
 /** Each dialog opens by its key, and Escape closes it. @param {import('../lib/scenario.mjs').Context} t @param {Page} page */
 async function dialogs(t, page) {
