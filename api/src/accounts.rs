@@ -178,12 +178,6 @@ impl Accounts {
         }
     }
 
-    /// The limits of a key; none for keys of the settings.
-    pub fn limits(&self, key: &str) -> KeyLimits {
-        let live = self.live();
-        live.keys.get(key).map(LiveKey::limits).unwrap_or_default()
-    }
-
     fn live(&self) -> RwLockReadGuard<'_, Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -46,6 +46,8 @@ pub(crate) struct App<B> {
     pub(crate) in_flight: Arc<Semaphore>,
     pub(crate) events: Arc<dyn EventLog>,
     pub(crate) webhooks: Arc<Webhooks>,
+    /// The settings in force, without secrets.
+    pub(crate) settings: serde_json::Value,
     /// Places of clients that follow events.
     pub(crate) followers: Arc<Semaphore>,
     pub(crate) sockets: Sockets,

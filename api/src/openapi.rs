@@ -77,6 +77,30 @@ pub(crate) fn routes<B: Send + Sync + 'static>(description: OpenApi) -> Router<A
 /// Paths that need no token.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// Who must show a token.
+#[derive(PartialEq, Eq)]
+enum Need {
+    /// Nobody.
+    Nothing,
+    /// Who shows none knows the session's id, which is as good.
+    TokenOrSession,
+    /// Everybody.
+    Token,
+}
+
+impl Need {
+    fn of(path: &str, method: &str) -> Self {
+        let is_whip_or_whep = path.starts_with("/whip/") || path.starts_with("/whep/");
+        match (is_whip_or_whep, method) {
+            _ if OPEN.contains(&path) => Self::Nothing,
+            // Reserved, and answered with nothing.
+            (true, "get") if !path.contains("/sse/") => Self::Nothing,
+            (true, _) if path.contains("{session}") => Self::TokenOrSession,
+            _ => Self::Token,
+        }
+    }
+}
+
 fn finished(description: OpenApi) -> Value {
     let mut document = serde_json::to_value(description).unwrap_or_default();
     document["components"]["schemas"]["Problem"] = problem_schema();
@@ -93,15 +117,16 @@ fn finished(description: OpenApi) -> Value {
 
 /// Adds to one operation what holds for all.
 fn finish(path: &str, method: &str, operation: &mut Map<String, Value>) {
-    // The GET of WHIP and WHEP addresses says nothing, to anybody.
-    let answers_nothing = |responses: &Value| responses.get("204").is_some();
-    let says_nothing = method == "get" && operation.get("responses").is_some_and(answers_nothing);
-    let needs_token = !OPEN.contains(&path) && !says_nothing;
+    let need = Need::of(path, method);
+    let needs_token = need != Need::Nothing;
     let takes_body = operation.contains_key("requestBody");
     let changes = method != "get";
-    if needs_token {
-        operation.insert("security".to_owned(), json!([{"token": []}]));
-    }
+    let security = match need {
+        Need::Nothing => json!([]),
+        Need::TokenOrSession => json!([{}, {"token": []}]),
+        Need::Token => json!([{"token": []}]),
+    };
+    operation.insert("security".to_owned(), security);
     let Some(responses) = operation
         .entry("responses")
         .or_insert_with(|| json!({}))

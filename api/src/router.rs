@@ -31,6 +31,8 @@ pub struct Config {
     pub events: Arc<dyn EventLog>,
     /// Where it is sent to.
     pub webhooks: Arc<Webhooks>,
+    /// The settings in force, as they are shown: without secrets.
+    pub settings: serde_json::Value,
     /// POST, PATCH and DELETE requests per client address.
     pub quota: Quota,
     /// Time in which a request body must have arrived.
@@ -48,6 +50,7 @@ impl Config {
         Ok(Self {
             events: Arc::new(NoEvents::default()),
             webhooks: Arc::new(Webhooks::open(Arc::clone(&auth.accounts))?),
+            settings: serde_json::json!({}),
             auth,
             quota: Quota::default(),
             body_timeout: limits::BODY_TIMEOUT,
@@ -77,6 +80,7 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         counters: Arc::clone(&counters),
         events: config.events,
         webhooks: config.webhooks,
+        settings: config.settings,
         followers: Arc::new(Semaphore::new(limits::FOLLOWERS)),
         in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
         sockets: Sockets::default(),

@@ -138,6 +138,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let api = ion_api::Config {
         events: Arc::clone(&log) as Arc<dyn EventLog>,
         webhooks,
+        settings: settings.shown(),
         quota: Quota {
             burst: settings.rate_burst,
             per_second: settings.rate_per_second,

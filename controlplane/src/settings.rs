@@ -216,6 +216,29 @@ impl Settings {
         self.state_dir.join("dataplane.sock")
     }
 
+    /// The settings in force, by the names that they have in the file; of keys, the names only.
+    pub fn shown(&self) -> serde_json::Value {
+        serde_json::json!({
+            "dev": self.dev,
+            "http": self.http,
+            "media": self.media,
+            "public_ip": self.public_ip,
+            "workers": self.workers,
+            "io": self.io.as_str(),
+            "interface": self.interface,
+            "xdp_mode": self.bypass.xdp_mode,
+            "xdp_copy": self.bypass.xdp_copy,
+            "busy_poll": self.bypass.busy_poll,
+            "keys": self.keys.names().collect::<Vec<_>>(),
+            "state_dir": self.state_dir,
+            "log": self.log,
+            "log_format": self.log_format.as_str(),
+            "rate_burst": self.rate_burst,
+            "rate_per_second": self.rate_per_second,
+            "max_connections": self.max_connections,
+        })
+    }
+
     /// The file that `--print-default-config` prints.
     pub fn default_file() -> String {
         spec::default_file()

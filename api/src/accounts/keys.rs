@@ -28,9 +28,6 @@ pub struct KeyLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub burst: Option<NonZeroU32>,
-    /// Participants at the same time. It is stored, and not enforced.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub participants: Option<u32>,
 }
 
 /// `POST /v1/keys`.
@@ -137,10 +134,6 @@ impl LiveKey {
             let seconds = wait.as_millis().div_ceil(1000);
             u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
         })
-    }
-
-    pub(super) fn limits(&self) -> KeyLimits {
-        self.stored.limits
     }
 
     fn info(&self, key: &str) -> Versioned<KeyInfo> {

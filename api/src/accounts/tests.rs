@@ -190,7 +190,6 @@ fn a_keys_rate_is_its_own() {
         limits: KeyLimits {
             requests_per_second: NonZeroU32::new(rate),
             burst: NonZeroU32::new(2),
-            ..KeyLimits::default()
         },
         ..NewKey::default()
     };

@@ -57,7 +57,7 @@ pub struct RoomChange {
     /// Participants; 0: as many as the server allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_participants: Option<u32>,
-    /// Stays when nobody is in it.
+    /// Stays when nobody is in it; `false` of a room in which nobody is ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<bool>,
 }

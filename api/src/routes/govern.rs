@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -206,7 +206,7 @@ async fn change<B: Backend>(
             "it was changed meanwhile: read it again",
         ));
     }
-    let old = found.value.details.settings;
+    let old = found.value.details.settings.clone();
     let settings = RoomSettings {
         metadata: change.metadata.unwrap_or(old.metadata),
         attributes: change.attributes.unwrap_or(old.attributes),
@@ -216,9 +216,20 @@ async fn change<B: Backend>(
     };
     check(&settings)?;
     let expected = Expected::Version(found.version);
-    let act = Act::Configure { expected, settings };
+    let act = Act::Configure {
+        expected,
+        settings: settings.clone(),
+    };
     done(&app, room.clone(), act).await?;
-    exchange::versioned(shown(&app, &room).await?)
+    match shown(&app, &room).await {
+        // It was kept for nobody, and is not any more.
+        Err(problem) if problem.status == StatusCode::NOT_FOUND => {
+            let mut last = found.value;
+            last.details.settings = settings;
+            Ok(exchange::fresh(last))
+        }
+        shown => exchange::versioned(shown?),
+    }
 }
 
 /// Close a room

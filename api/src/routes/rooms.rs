@@ -21,6 +21,7 @@ use crate::problem::Problem;
 pub(super) fn routes<B: Backend>() -> Described<B> {
     OpenApiRouter::new()
         .routes(resource!(status))
+        .routes(resource!(config))
         .routes(resource!(participants))
         .routes(resource!(tracks))
         .routes(resource!(stats))
@@ -42,6 +43,19 @@ async fn status<B: Backend>(
     app.auth.lister(&headers)?;
     let backend = Arc::clone(&app.backend);
     Ok(fresh(app.run(async move { backend.status().await }).await?))
+}
+
+/// Show the settings in force
+///
+/// By the names that they have in `ion.toml`; secrets are left out.
+#[utoipa::path(get, path = "/v1/config", operation_id = "readConfig", tag = "server",
+    responses((status = 200, body = Object, description = "The settings")))]
+async fn config<B: Backend>(
+    axum::extract::State(app): State<B>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.auth.key_holder(&headers)?;
+    Ok(fresh(&app.settings))
 }
 
 /// List the participants of a room

@@ -69,10 +69,10 @@ enum Command {
 #[derive(clap::Args)]
 struct Remote {
     /// Server to ask [default: the one that the settings describe]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", global = true)]
     url: Option<String>,
     /// Token to ask with [default: one made with the first configured key]
-    #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true)]
+    #[arg(long, env = "ION_STATUS_TOKEN", hide_env = true, global = true)]
     token: Option<String>,
     #[command(flatten)]
     flags: Box<Flags>,

@@ -266,3 +266,22 @@ fn flags_reach_a_child_through_its_environment() {
     let env: Vec<(&str, &str)> = env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     assert_eq!(load("", &env, Flags::default()).unwrap(), here);
 }
+
+#[test]
+fn every_setting_is_shown_and_no_secret() {
+    let secret = "a-secret-that-nobody-may-see-0123456";
+    let env = [("ION_KEYS".to_owned(), format!("mykey: {secret}"))];
+    let loaded = Settings::from_sources(None, &env, &Flags::default()).unwrap();
+    let shown = loaded.settings.shown();
+    let names: std::collections::BTreeSet<&str> =
+        super::spec::SPECS.iter().map(|spec| spec.key).collect();
+    let seen = shown
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(names, seen);
+    let text = shown.to_string();
+    assert!(text.contains("mykey") && !text.contains(secret), "{text}");
+}
