@@ -345,7 +345,7 @@ fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metri
     registry.register(name, help, metric.clone());
 }
 
-const EVENT_KINDS: [EventKind; 13] = [
+const EVENT_KINDS: [EventKind; 14] = [
     EventKind::EncodingStarted,
     EventKind::EncodingStalled,
     EventKind::EncodingResumed,
@@ -359,6 +359,7 @@ const EVENT_KINDS: [EventKind; 13] = [
     EventKind::VideoFed,
     EventKind::LayerUnwatched,
     EventKind::LayerWatched,
+    EventKind::SeatTaken,
 ];
 
 fn event_label(kind: EventKind) -> KindLabel {
@@ -376,6 +377,7 @@ fn event_label(kind: EventKind) -> KindLabel {
         EventKind::VideoFed => "video_fed",
         EventKind::LayerUnwatched => "layer_unwatched",
         EventKind::LayerWatched => "layer_watched",
+        EventKind::SeatTaken => "seat_taken",
     };
     KindLabel { kind }
 }

@@ -365,10 +365,10 @@ impl Engine {
             let Some(subscriber) = self.subscriptions[subscription as usize].as_deref() else {
                 continue;
             };
-            let Some(track) = self.track(subscriber.track) else {
+            if self.track(subscriber.track).is_none() {
                 continue;
-            };
-            let rates = track.config.encodings.map(|link| {
+            }
+            let rates = self.encodings_of(subscriber.track).map(|link| {
                 self.encodings
                     .get(link.row as usize)
                     .and_then(|slot| slot.as_deref())

@@ -24,6 +24,8 @@ pub(crate) struct Batch {
     row: u32,
     /// Its track.
     pub(crate) track: RowLink,
+    /// The seat of a stage that the track has; none is none.
+    pub(crate) seat: RowLink,
     pub(crate) packets: Vec<Arc<Packet>>,
     pub(crate) paddings: Paddings,
 }
@@ -116,7 +118,9 @@ impl Engine {
                 continue;
             };
             let list = &self.children.subscriptions_of_track;
-            let count = list.get(batch.track.row as usize).map_or(0, Vec::len);
+            let count = |link: RowLink| list.get(link.row as usize).map_or(0, Vec::len);
+            let seat = Some(batch.seat).filter(|seat| seat.is_some());
+            let count = count(batch.track) + seat.map_or(0, count);
             if deliveries.len() + count > deliveries.capacity() {
                 // Simulcast layers that overlap for a moment: what is listed goes first.
                 self.deliver(now, &batches, &mut deliveries, out);
@@ -153,10 +157,29 @@ impl Engine {
 
     /// Lists the subscriptions that the batch's encoding is for.
     fn list_deliveries(&self, batch: &Batch, place: usize, deliveries: &mut Vec<Delivery>) {
+        self.list_subscribers(batch.track, None, (batch, place), deliveries);
+        if batch.seat.is_some() {
+            // Nobody hears himself.
+            let publisher = self.track(batch.track).map(|track| track.config.transport);
+            self.list_subscribers(batch.seat, publisher, (batch, place), deliveries);
+        }
+    }
+
+    /// Lists the subscriptions of a track, or of the seat that it has, but those of one transport.
+    fn list_subscribers(
+        &self,
+        track: RowLink,
+        but: Option<RowLink>,
+        (batch, place): (&Batch, usize),
+        deliveries: &mut Vec<Delivery>,
+    ) {
         let list = &self.children.subscriptions_of_track;
-        let rows = list.get(batch.track.row as usize);
+        let rows = list.get(track.row as usize);
         deliveries.extend(rows.into_iter().flatten().filter_map(|&subscription| {
             let subscriber = self.subscriptions.get(subscription as usize)?.as_deref()?;
+            if but.is_some_and(|transport| transport == subscriber.config.transport) {
+                return None;
+            }
             let row_of = |link: RowLink| link.row == batch.row;
             // Otherwise it is another layer of the track.
             let concerned = subscriber.target.is_some_and(row_of)
@@ -177,6 +200,10 @@ impl Engine {
     fn open_batch(&mut self, now: Micros, row: u32) -> Option<Batch> {
         let encoding = self.encodings[row as usize].as_deref_mut()?;
         let track = encoding.config.track;
+        let seat = match self.tracks.get(track.row as usize) {
+            Some(Some(known)) if known.link == track => known.part.partner,
+            _ => RowLink::default(),
+        };
         let feed = encoding.feed.as_deref_mut()?;
         let packets = std::mem::take(&mut feed.pending);
         feed.last_packet = Some(now);
@@ -184,6 +211,9 @@ impl Engine {
         let started = !std::mem::replace(&mut feed.live, true);
         if started {
             self.retarget(now, track.row);
+            if seat.is_some() {
+                self.retarget(now, seat.row);
+            }
         }
         self.timers.arm(TimerKind::Upkeep, row, now + UPKEEP_US);
         if let Some(encoding) = self.encodings[row as usize].as_deref_mut()
@@ -202,6 +232,7 @@ impl Engine {
         Some(Batch {
             row,
             track,
+            seat,
             packets,
             paddings,
         })

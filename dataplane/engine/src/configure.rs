@@ -2,6 +2,7 @@ use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
 use crate::limits::{REPORT_INTERVAL_US, TORN_RETRY_US, TORN_ROWS, UPKEEP_US};
+use crate::stage::Part;
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use crate::transport::Transport;
@@ -225,9 +226,11 @@ impl Engine {
         };
         let track = (config.head.live == 1).then(|| {
             let link = link(row, &config);
-            Box::new(Track { link, config })
+            let part = Part::default();
+            Box::new(Track { link, config, part })
         });
         let before = std::mem::replace(&mut self.tracks[row as usize], track);
+        self.place_track(now, row, before.as_deref());
         if let (Some(before), Some(after)) = (&before, &self.tracks[row as usize])
             && before.is_same_but_for_workers(after)
         {
@@ -242,6 +245,24 @@ impl Engine {
             self.subscription_changed(now, subscription);
         }
         self.retarget(now, row);
+    }
+
+    /// Takes in which stage a track is on, now that its row was read.
+    fn place_track(&mut self, now: Micros, row: u32, before: Option<&Track>) {
+        let track = self.tracks[row as usize].as_deref();
+        let config = track.map(|track| track.config);
+        let at = config.filter(|config| config.stage.is_some());
+        let at = at.map(|config| (config.stage.row, config.seat > 0));
+        self.children.list_track(row, at);
+        let same = |before: &&Track| {
+            let place = |track: &Track| (track.link, track.config.stage, track.config.seat);
+            track.is_some_and(|track| place(track) == place(before))
+        };
+        let kept = before.filter(same).map(|before| before.part);
+        if let Some(before) = before.filter(|_| kept.is_none()) {
+            self.leave_stage(now, before.part);
+        }
+        self.join_stage(row, kept.unwrap_or_default());
     }
 
     fn encoding_changed(&mut self, now: Micros, row: u32) {
@@ -332,12 +353,9 @@ impl Engine {
     /// subscriptions here.
     fn update_feed(&mut self, now: Micros, row: u32, track: RowLink) {
         let wanted = self.track(track).is_some_and(|track| {
-            let subscriptions = &self.children.subscriptions_of_track[track.link.row as usize];
-            subscriptions.iter().any(|&row| {
-                self.subscriptions[row as usize]
-                    .as_ref()
-                    .is_some_and(|subscriber| subscriber.track == track.link)
-            })
+            let seats = self.children.stage(track.config.stage.row).seats.iter();
+            let mut seats = seats.filter(|_| track.config.stage.is_some());
+            self.has_subscribers(track.link.row) || seats.any(|&seat| self.has_subscribers(seat))
         });
         let Some(encoding) = self.encodings[row as usize].as_deref_mut() else {
             return;
@@ -354,6 +372,16 @@ impl Engine {
         } else if !wanted {
             self.end_feed(row);
         }
+    }
+
+    /// Whether a live track has subscriptions here.
+    fn has_subscribers(&self, row: u32) -> bool {
+        let track = self.tracks[row as usize].as_deref();
+        let subscriptions = &self.children.subscriptions_of_track[row as usize];
+        subscriptions.iter().any(|&subscription| {
+            let subscriber = self.subscriptions[subscription as usize].as_deref();
+            subscriber.is_some_and(|s| track.is_some_and(|track| s.track == track.link))
+        })
     }
 
     fn end_feed(&mut self, row: u32) {
@@ -387,6 +415,14 @@ impl Engine {
         self.tracks
             .get(link.row as usize)?
             .as_deref()
+            .filter(|track| track.link == link)
+    }
+
+    /// As [`track`](Self::track), to be changed.
+    pub(crate) fn track_mut(&mut self, link: RowLink) -> Option<&mut Track> {
+        self.tracks
+            .get_mut(link.row as usize)?
+            .as_deref_mut()
             .filter(|track| track.link == link)
     }
 

@@ -11,6 +11,7 @@ use crate::reception::Reception;
 use crate::repair::Repair;
 use crate::speech::Speech;
 use crate::time::Micros;
+use crate::voice::{Loudness, Pauses};
 use crate::watched::Watched;
 use crate::window::Window;
 use ion_tables::{EncodingConfig, EncodingState, RowLink};
@@ -110,6 +111,8 @@ pub(crate) struct Receiver {
     pub(crate) reception: Reception,
     pub(crate) frames: FrameReader,
     pub(crate) speech: Speech,
+    pub(crate) loudness: Loudness,
+    pub(crate) pauses: Pauses,
     /// Of a publisher that may send repair packets.
     pub(crate) repair: Option<Box<Repair>>,
     /// Middle of the NTP time of the last sender report, and when it came.
@@ -155,6 +158,8 @@ impl Receiver {
             reception: Reception::new(config.clock_rate, next),
             frames: FrameReader::new(),
             speech: Speech::new(),
+            loudness: Loudness::default(),
+            pauses: Pauses::default(),
             repair: None,
             last_report: None,
             mapping: None,

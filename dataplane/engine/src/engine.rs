@@ -8,6 +8,7 @@ use crate::limits::{NACK_BATCH, SENT_PACKETS, TWCC_REPORTED};
 use crate::output::Output;
 use crate::peer::PeerMessage;
 use crate::pool::Pool;
+use crate::stage::Part;
 use crate::subscription::Subscriber;
 use crate::time::Micros;
 use crate::timers::{TimerKind, Timers};
@@ -64,6 +65,7 @@ pub(crate) struct Route {
 pub(crate) struct Track {
     pub(crate) link: RowLink,
     pub(crate) config: TrackConfig,
+    pub(crate) part: Part,
 }
 
 impl Track {
@@ -77,11 +79,12 @@ impl Track {
                 worker,
                 kind,
                 codec,
+                stage,
+                seat,
                 ..
             } = track.config;
-            (
-                track.link, transport, encodings, clock_rate, worker, kind, codec,
-            )
+            let source = (transport, encodings, clock_rate, kind, codec);
+            (track.link, source, worker, stage, seat)
         };
         of(self) == of(other)
     }
@@ -268,6 +271,8 @@ impl Engine {
             }
             PeerMessage::Keyframe { encoding } => self.want_keyframe(now, encoding),
             PeerMessage::SenderReport { encoding, mapping } => self.set_mapping(encoding, mapping),
+            PeerMessage::Loud { source, loudness } => self.hear(now, source, loudness, out),
+            PeerMessage::Seated { seat, source } => self.give_seat(now, seat, source),
             PeerMessage::Datagram(packet) => {
                 // Handed over once only: rows that change meanwhile must not send it in circles.
                 match self.routes.get(&packet.remote).copied() {

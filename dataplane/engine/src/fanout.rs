@@ -32,6 +32,8 @@ pub(crate) struct Tally {
     pub(crate) withheld: u64,
     /// Of those, of layers above the viewer's.
     pub(crate) left_out: u64,
+    /// Of those, silence.
+    pub(crate) silence: u64,
     /// Empty ones among those that were sent.
     pub(crate) blanks: u64,
     /// RED ones among those that were sent.
@@ -62,7 +64,8 @@ impl Engine {
             .get_mut(subscriber.transport as usize)
             .and_then(|slot| slot.as_deref_mut())
             .filter(|transport| transport.link == subscriber.config.transport);
-        let Some(transport) = transport.filter(|_| subscriber.track == batch.track) else {
+        let for_it = subscriber.track == batch.track || subscriber.track == batch.seat;
+        let Some(transport) = transport.filter(|_| for_it) else {
             return;
         };
         let counters = self.tables.tables().counters::<SubscriptionRow>(row);
@@ -101,7 +104,7 @@ impl Engine {
         } = sending;
         transport.budget.earn(tally.bytes);
         let (transport, link) = (subscriber.transport, subscriber.link);
-        let source = subscriber.source;
+        let (source, track) = (subscriber.source, subscriber.track);
         let behind = subscriber.behind.is_some();
         let wants = subscriber
             .target
@@ -125,7 +128,9 @@ impl Engine {
         if let Some(target) = wants {
             self.want_keyframe(now, target);
         }
-        if switched && let Some(source) = source {
+        // Of a stage, one event tells of all its viewers.
+        let told = switched && track == batch.track;
+        if told && let Some(source) = source {
             let value = u64::from(source.encoding.row);
             let kind = EventKind::LayerSwitched;
             self.event(now, kind, RowKind::Subscription, link, value);
@@ -143,6 +148,7 @@ impl Engine {
             counters.bytes_sent.add(tally.payload);
             counters.packets_withheld.add(tally.withheld);
             counters.packets_of_other_layers.add(tally.left_out);
+            counters.packets_of_silence.add(tally.silence);
             counters.packets_blanked.add(tally.blanks);
             counters.red_sent.add(tally.red);
             counters.fec_packets_sent.add(tally.repairs);
@@ -238,6 +244,7 @@ impl Sending<'_> {
                 other => {
                     self.tally.withheld += 1;
                     self.tally.left_out += u64::from(other == Verdict::LeaveOut);
+                    self.tally.silence += u64::from(other == Verdict::Silence);
                     continue;
                 }
             };
@@ -317,7 +324,15 @@ impl Sending<'_> {
     ) -> Result<usize, DropReason> {
         let payload_len = payload_for(packet, &numbers).len();
         let earlier = self.earlier.map_or(Earlier::default(), |(history, count)| {
-            Earlier::of(packet, history, count)
+            // What was not sent right before, for a switch or for silence, cannot go along.
+            let source = Source::of(packet);
+            let sent = |position, back| {
+                let origin = self
+                    .subscriber
+                    .origin_of(numbers.index.checked_sub(back)?)?;
+                (origin == (source, position)).then_some(())
+            };
+            Earlier::of(packet, history, count, sent)
         });
         let (transport, subscriber) = (&mut *self.transport, &mut *self.subscriber);
         let sent = if earlier.is_empty() {

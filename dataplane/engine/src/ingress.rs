@@ -75,7 +75,7 @@ impl Engine {
     ) {
         let encoding = stream.encoding;
         let accepted = match stream.kind {
-            StreamKind::Media => self.accept_media(now, opened, encoding),
+            StreamKind::Media => self.accept_media(now, opened, encoding, out),
             StreamKind::Rtx => self.accept_rtx(now, opened, encoding),
             StreamKind::Fec => return self.accept_fec(now, row, opened, encoding, out),
         };
@@ -177,11 +177,12 @@ impl Engine {
     }
 
     /// A media packet of an encoding: gives it its place in the encoding's stream.
-    fn accept_media(
+    fn accept_media<O: Output<Message = PeerMessage>>(
         &mut self,
         now: Micros,
         opened: &Opened,
         row: u32,
+        out: &mut O,
     ) -> Result<Arc<Packet>, DropReason> {
         let Opened { header, index, .. } = *opened;
         let unknown = DropReason::UnknownSsrc;
@@ -236,9 +237,6 @@ impl Engine {
             return Err(DropReason::PaddingOnly);
         }
         let position = placed?;
-        if !codec.is_video() {
-            self.listen(now, row, opened.slot);
-        }
         if red && !empty {
             let packet = self.pool.fill(opened.slot).ok_or(DropReason::NoBuffer)?;
             if !packet.open_red() {
@@ -252,20 +250,46 @@ impl Engine {
                 counters.red_received.add(1);
             }
         }
+        if !codec.is_video() {
+            self.listen(now, row, opened.slot, newest, out);
+        }
         self.finish(opened.slot, link, codec, position)
     }
 
-    /// Takes in the level that a packet of audio says.
-    fn listen(&mut self, now: Micros, row: u32, slot: u32) {
-        let level = self.pool.fill(slot).and_then(|packet| {
-            ext::AudioLevel::parse(packet.extension(ExtensionKind::AudioLevel)?)
-        });
-        let receiver = self.encodings[row as usize]
-            .as_deref_mut()
-            .and_then(|encoding| encoding.receiver.as_deref_mut());
-        if let (Some(level), Some(receiver)) = (level, receiver) {
-            let change = receiver.speech.heard(now, level.level);
-            self.speech_changed(now, row, change);
+    /// Takes in how loud a packet of audio says it is; `newest`: it came in order.
+    fn listen<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        slot: u32,
+        newest: bool,
+        out: &mut O,
+    ) {
+        let (Some(packet), Some(encoding)) = (
+            self.pool.fill(slot),
+            self.encodings[row as usize].as_deref_mut(),
+        ) else {
+            return;
+        };
+        let (track, codec) = (encoding.config.track, encoding.codec);
+        let Some(receiver) = encoding.receiver.as_deref_mut() else {
+            return;
+        };
+        let level = packet.extension(ExtensionKind::AudioLevel);
+        let level = level.and_then(ext::AudioLevel::parse);
+        let silence =
+            codec == CodecKind::Opus && receiver.pauses.is_silence(now, level, packet.payload_len);
+        packet.silent = silence && newest;
+        let change = level.and_then(|level| receiver.speech.heard(now, level.level));
+        let heard = if silence {
+            Some(ext::AudioLevel::SILENCE)
+        } else {
+            level
+        };
+        let loudness = receiver.loudness.heard(now, heard);
+        self.speech_changed(now, row, change);
+        if let Some(loudness) = loudness {
+            self.tell_stage(now, track, loudness, out);
         }
     }
 
@@ -431,9 +455,11 @@ impl Engine {
             return 0;
         };
         let track = encoding.config.track;
-        let all = self
-            .track(track)
-            .map_or(0, |track| track.config.subscriber_workers);
+        let all = self.track(track).map_or(0, |track| {
+            let seat = self.track(track.part.partner);
+            let seat = seat.map_or(0, |seat| seat.config.subscriber_workers);
+            track.config.subscriber_workers | seat
+        });
         let known = 1_u64
             .checked_shl(u32::try_from(self.tables.tables().workers()).unwrap_or(64))
             .map_or(u64::MAX, |bit| bit - 1);

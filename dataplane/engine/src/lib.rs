@@ -70,6 +70,7 @@ mod runs;
 mod seal;
 mod selection;
 mod speech;
+mod stage;
 mod subscription;
 /// Points in time, as the engine is told them.
 pub mod time;
@@ -79,6 +80,7 @@ pub mod transmit;
 mod transport;
 mod twcc;
 mod upkeep;
+mod voice;
 mod watched;
 mod window;
 

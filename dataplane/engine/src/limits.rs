@@ -91,7 +91,7 @@ pub const SENDER_REPORT_MIN_US: u64 = 20_000;
 /// Retransmissions that are remembered to suppress repeats; a power of two.
 pub const RTX_REMEMBERED: usize = 256;
 /// Of audio, the same for a subscription's packets sent, runs and retransmissions: a fifth as many packets a second, and
-/// nothing is left out of them.
+/// nothing but pauses is left out of them.
 pub const AUDIO_SEND_WINDOW: usize = 256;
 /// See [`AUDIO_SEND_WINDOW`] and [`RUNS`].
 pub const AUDIO_RUNS: usize = EPOCHS;
@@ -128,6 +128,25 @@ pub const SPEECH_STARTS: u8 = 45;
 pub const SPEECH_GOES_ON: u8 = 55;
 /// ... and ends after so many windows in which it is not.
 pub const SPEECH_QUIET_WINDOWS: u8 = 4;
+
+/// A source is loud enough for a stage from this on, decibels above silence ...
+pub const STAGE_LOUDNESS: u8 = 127 - SPEECH_GOES_ON;
+/// ... and the stage is told this often while it is, microseconds.
+pub const STAGE_TELL_US: u64 = 100_000;
+/// Who has a seat gives way to anybody when not told of for this long, microseconds ...
+pub const STAGE_QUIET_US: u64 = 800_000;
+/// ... or to somebody louder by so many decibels ...
+pub const STAGE_LOUDER: u8 = 6;
+/// ... after having had it for this long, microseconds.
+pub const STAGE_LEAST_US: u64 = 2_000_000;
+/// Other workers are told again of who has a seat and speaks this often, microseconds.
+pub const STAGE_RETELL_US: u64 = 1_000_000;
+/// Audio is silence when it says that it is no louder than this, -dBov, and no voice ...
+pub const SILENCE_LEVEL: u8 = 60;
+/// ... and has been for this long, microseconds: the ends of words are quiet ...
+pub const SILENCE_HANGOVER_US: u64 = 300_000;
+/// ... or when a packet has no more bytes than these.
+pub const DTX_BYTES: u16 = 2;
 
 /// Earlier frames in a RED packet for a viewer, at most.
 pub const RED_BLOCKS: usize = 2;
@@ -263,6 +282,8 @@ const _: () = {
     // Silence is noticed at an upkeep, and within a second.
     assert!(LAYER_SILENT_US + UPKEEP_US < 1_000_000);
     assert!(SENT_FRAMES.is_multiple_of(64));
+    // Who speaks is told of often enough not to be taken for quiet.
+    assert!(4 * STAGE_TELL_US <= STAGE_QUIET_US);
     assert!(TWCC_MIN_US <= TWCC_MAX_US && NACK_INTERVAL_MIN_US >= TICK_US);
 };
 

@@ -36,6 +36,8 @@ pub struct Packet {
     /// A keyframe begins here; always so for audio.
     pub(crate) keyframe: bool,
     pub(crate) codec: CodecKind,
+    /// It is audio that says it is silence, and came in order.
+    pub(crate) silent: bool,
     /// What it says of its layer; `None` is nothing.
     pub(crate) frame: Option<Frame>,
     /// Its running numbers, besides the sequence number.
@@ -107,6 +109,7 @@ impl Packet {
             redundant_len: 0,
             keyframe: false,
             codec: CodecKind::Unknown,
+            silent: false,
             frame: None,
             running: Running::default(),
             paddable: false,
@@ -162,7 +165,7 @@ impl Packet {
         self.arrival = other.arrival;
         self.ssrc = other.ssrc;
         self.timestamp = other.timestamp.wrapping_sub(ticks);
-        self.marker = false;
+        (self.marker, self.silent) = (false, false);
         self.extensions = ExtensionSpans::default();
         true
     }
@@ -181,7 +184,7 @@ impl Packet {
         self.payload_start = u16::try_from(payload.start).ok()?;
         self.payload_len = u16::try_from(payload.len()).ok()?;
         self.redundant_len = 0;
-        self.marker = header.marker;
+        (self.marker, self.silent) = (header.marker, false);
         self.timestamp = header.timestamp;
         self.ssrc = header.ssrc;
         Some(())

@@ -23,6 +23,20 @@ pub enum PeerMessage {
         /// The relation.
         mapping: ClockMapping,
     },
+    /// A source of a stage over there is as loud as this.
+    Loud {
+        /// Its track.
+        source: RowLink,
+        /// Decibels above silence.
+        loudness: u8,
+    },
+    /// A seat of a stage goes to a source.
+    Seated {
+        /// The seat's track.
+        seat: RowLink,
+        /// The source's track.
+        source: RowLink,
+    },
     /// A datagram that arrived here and belongs to a transport over there.
     Datagram(Arc<Packet>),
 }

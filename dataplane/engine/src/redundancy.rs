@@ -42,11 +42,18 @@ impl Redundancy {
 pub(crate) struct Earlier<'a>([Option<&'a Packet>; RED_BLOCKS]);
 
 impl<'a> Earlier<'a> {
-    /// At most `count` frames from the history before `packet`.
-    pub(crate) fn of(packet: &Packet, history: &'a History, count: usize) -> Self {
+    /// At most `count` frames from the history before `packet`; `sent` says whether the viewer was sent the one at a
+    /// position under the number that lies so many back.
+    pub(crate) fn of(
+        packet: &Packet,
+        history: &'a History,
+        count: usize,
+        sent: impl Fn(u64, u64) -> Option<()>,
+    ) -> Self {
         let mut earlier = Self::default();
         for (back, place) in (1_u64..).zip(earlier.0.iter_mut().rev().take(count)) {
             let before = packet.position.checked_sub(back);
+            let before = before.filter(|&position| sent(position, back).is_some());
             let before = before.and_then(|position| history.get(position));
             // One that is missing ends it: players count back from the packet's own number.
             let Some(before) = before.filter(|before| fits(before, packet)) else {

@@ -131,8 +131,7 @@ impl Engine {
         let Some(subscriber) = self.subscriptions[row as usize].as_deref() else {
             return;
         };
-        let track = self.track(subscriber.track);
-        let links = track.map_or_else(Default::default, |track| track.config.encodings);
+        let links = self.encodings_of(subscriber.track);
         let place = |found: &dyn Fn(&RowLink) -> bool| {
             let at = links.iter().rposition(found)?;
             u8::try_from(at).ok()

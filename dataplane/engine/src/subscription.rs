@@ -69,6 +69,8 @@ pub(crate) struct Subscriber {
     pub(crate) selection: Selection,
     /// Number of the newest frame that was left out.
     left_out: u64,
+    /// Silence was left out, or of another source all that follows.
+    hushed: bool,
     /// Running numbers of the newest packet.
     running: Running,
     sent: Window<SEND_WORDS>,
@@ -159,6 +161,7 @@ impl Subscriber {
             runs: Runs::new(0),
             selection: Selection::new(),
             left_out: 0,
+            hushed: false,
             running: Running {
                 payload: vp8::Numbers {
                     picture_id: state.picture_id,
@@ -349,6 +352,7 @@ impl Subscriber {
         if newest {
             self.last_timestamp = numbers.timestamp;
             self.last_sent = Some(now);
+            self.hushed = false;
             if !numbers.manner.blank {
                 self.running = numbers.running;
             }

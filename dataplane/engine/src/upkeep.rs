@@ -50,7 +50,7 @@ impl Engine {
 
     fn layers(&self, track: u32) -> Option<Layers> {
         let track = self.tracks.get(track as usize)?.as_deref()?;
-        let links = track.config.encodings;
+        let links = self.encodings_of(track.link);
         let live = links.map(|layer| {
             self.encodings
                 .get(layer.row as usize)

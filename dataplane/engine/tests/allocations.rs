@@ -12,6 +12,9 @@ mod harness;
 #[path = "engine/model.rs"]
 #[allow(dead_code, reason = "shared with the scenarios")]
 mod model;
+#[path = "engine/room.rs"]
+#[allow(dead_code, reason = "shared with the scenarios")]
+mod room;
 
 use harness::*;
 use ion_engine::{Micros, PeerMessage};
@@ -390,4 +393,46 @@ fn layers() {
         assert!(counters.layer_switches.load() > 5);
         assert_eq!(allocations, 0, "{codec:?}");
     }
+}
+
+/// Speakers come and go, seats change hands, silence is left out.
+#[test]
+fn a_stage() {
+    const SPEAKERS: usize = 8;
+    let workers = 2;
+    let mut room = room::Room::new(workers, 3, SPEAKERS);
+    for viewer in 0..10 {
+        room.viewer(viewer % workers, |config| {
+            config.flags |= SubscriptionConfig::DROP_SILENCE;
+        });
+    }
+    let mut batches: Vec<Batch> = (0..800)
+        .map(|moment| {
+            let packets = (0..SPEAKERS).map(|number| {
+                let speaks = (moment / 60 + number) % SPEAKERS < 3 && moment % 60 < 30;
+                let level = if speaks { room::SPEAKS } else { room::SILENT };
+                let packet = room.packet(number, Some(level));
+                let client = room.speakers[number].client;
+                (client, room.world.clients[client].seal(&packet))
+            });
+            packets.collect()
+        })
+        .collect();
+    let measure = batches.split_off(300);
+    let mut rings: Vec<Vec<PeerMessage>> =
+        (0..workers).map(|_| Vec::with_capacity(4_096)).collect();
+    for worker in &mut room.world.workers {
+        worker.out.record = false;
+    }
+    run(&mut room.world, &batches, &mut rings);
+    room.told();
+    let allocations = measured(|| run(&mut room.world, &measure, &mut rings));
+    assert!(room.told().len() >= 8);
+    let silence = room
+        .world
+        .subscription_counters(0)
+        .packets_of_silence
+        .load();
+    assert!(silence > 100, "{silence}");
+    assert_eq!(allocations, 0);
 }

@@ -32,10 +32,12 @@ pub enum EventKind {
     LayerUnwatched = 12,
     /// Somebody is again, or would be; value: its layer.
     LayerWatched = 13,
+    /// A seat of a stage went to another source; value: the track's row and generation, as [`RowLink::pack`] makes it.
+    SeatTaken = 14,
 }
 
 impl EventKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::EncodingStarted,
         Self::EncodingStalled,
         Self::EncodingResumed,
@@ -49,6 +51,7 @@ impl EventKind {
         Self::SpeechEnded,
         Self::LayerUnwatched,
         Self::LayerWatched,
+        Self::SeatTaken,
     ];
 }
 
@@ -71,7 +74,7 @@ impl Event {
     fn pack(&self) -> [u64; 4] {
         [
             u64::from(self.kind as u8) | u64::from(self.table as u8) << 8,
-            u64::from(self.row.row) | u64::from(self.row.generation) << 32,
+            self.row.pack(),
             self.value,
             self.at_us,
         ]
@@ -88,10 +91,7 @@ impl Event {
         let table = RowKind::ALL
             .into_iter()
             .find(|&k| k as u8 == (words[0] >> 8) as u8)?;
-        let row = RowLink {
-            row: words[1] as u32,
-            generation: (words[1] >> 32) as u32,
-        };
+        let row = RowLink::unpack(words[1]);
         Some(Self {
             kind,
             table,

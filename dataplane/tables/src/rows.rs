@@ -27,6 +27,20 @@ impl RowLink {
     pub fn is_some(self) -> bool {
         self.generation != 0
     }
+
+    /// Both in one number; 0 is no link.
+    pub fn pack(self) -> u64 {
+        u64::from(self.row) | u64::from(self.generation) << 32
+    }
+
+    /// What [`pack`](Self::pack) made.
+    #[expect(clippy::cast_possible_truncation, reason = "cut out of a packed word")]
+    pub fn unpack(word: u64) -> Self {
+        Self {
+            row: word as u32,
+            generation: (word >> 32) as u32,
+        }
+    }
 }
 
 /// First field of every config part.
@@ -239,8 +253,10 @@ pub struct TransportCounters {
     pub pacer_packets: Counter,
     /// UDP payload bytes sent to find out what the network carries.
     pub probe_bytes: Counter,
-    /// Packets that arrived with a congestion mark.
+    /// Packets sent that arrived with a congestion mark (RFC 3168), as the client reports.
     pub congestion_marks: Counter,
+    /// Packets received with a congestion mark.
+    pub congestion_marks_received: Counter,
 }
 
 /// One published audio or video source.
@@ -263,6 +279,13 @@ pub struct TrackConfig {
     pub kind: u8,
     /// `ion_wire::codec::CodecKind`.
     pub codec: u8,
+    /// The stage it is on or may come onto, named by its first seat; none: it is sent to who subscribes to it only.
+    pub stage: RowLink,
+    /// This row is a seat of the stage: no source, but a place that is given to one after the other, the loudest. Its
+    /// encodings are none, and its worker decides for the whole stage. 1 is the first; 0: it is a source.
+    pub seat: u8,
+    /// Zero.
+    pub reserved: [u8; 7],
 }
 
 impl TrackConfig {
@@ -274,12 +297,16 @@ impl TrackConfig {
     pub const VIDEO: u8 = 2;
 }
 
-/// A track needs no state of its own so far.
+/// Who has a seat; a source needs no state of its own so far.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct TrackState {
+    /// Generation of the config this belongs to.
+    pub generation: u32,
     /// Zero.
-    pub reserved: u64,
+    pub reserved: u32,
+    /// The source that has the seat; none so far.
+    pub source: RowLink,
 }
 
 /// A track counts nothing of its own so far: its encodings do.
@@ -343,6 +370,8 @@ impl EncodingConfig {
     pub const TRANSPORT_CC: u8 = 1 << 3;
     /// Receiver estimated maximum bitrate.
     pub const REMB: u8 = 1 << 4;
+    /// Congestion control feedback by RFC 8888.
+    pub const CCFB: u8 = 1 << 5;
 }
 
 /// What a worker needs to go on receiving an encoding.
@@ -485,6 +514,8 @@ impl SubscriptionConfig {
     pub const PAUSED: u8 = 1;
     /// The viewer negotiated generic NACK.
     pub const NACK: u8 = 1 << 1;
+    /// Audio that says that it is silence is not sent.
+    pub const DROP_SILENCE: u8 = 1 << 2;
 }
 
 /// What a worker needs to go on sending a subscription.
@@ -600,8 +631,10 @@ pub struct SubscriptionCounters {
     pub freeze_us: Counter,
     /// Why it is not sent the best that there is: a [`Limit`].
     pub limit: Counter,
+    /// Packets not sent because they were silence; part of those withheld.
+    pub packets_of_silence: Counter,
     /// Zero.
-    pub reserved: [Counter; 2],
+    pub reserved: Counter,
 }
 
 /// Why a viewer is not sent the best that there is of a track.
@@ -762,7 +795,8 @@ const _: () = {
     assert!(size_of::<TransportConfig>() == 160);
     assert!(size_of::<TransportSecrets>() == 712);
     assert!(size_of::<TransportState>() == 24);
-    assert!(size_of::<TrackConfig>() == 64);
+    assert!(size_of::<TrackConfig>() == 80);
+    assert!(size_of::<TrackState>() == 16);
     assert!(size_of::<EncodingConfig>() == 96);
     assert!(size_of::<EncodingState>() == 64);
     assert!(size_of::<SubscriptionConfig>() == 72);

@@ -226,6 +226,7 @@ impl Control {
             worker,
             kind: TrackConfig::AUDIO,
             codec: OPUS,
+            ..TrackConfig::default()
         };
         self.rows.write::<Track>(0, &config);
         self.announce(RowKind::Encoding, 0);

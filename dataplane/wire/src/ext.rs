@@ -112,6 +112,12 @@ pub struct AudioLevel {
 }
 
 impl AudioLevel {
+    /// Nothing at all.
+    pub const SILENCE: Self = Self {
+        voice: false,
+        level: 127,
+    };
+
     /// From the element's data: one byte, or (two-byte form) one byte and a padding zero.
     #[must_use]
     pub fn parse(data: &[u8]) -> Option<Self> {

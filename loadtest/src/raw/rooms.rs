@@ -252,6 +252,7 @@ impl Rooms {
             worker,
             kind,
             codec: codec.into(),
+            ..TrackConfig::default()
         };
         rows.write::<Track>(row, &config);
         target.announce(RowKind::Encoding, row);

@@ -45,10 +45,19 @@ impl Engine {
         let Some(config) = self.tracks.get(track.row as usize).and_then(Option::as_ref) else {
             return;
         };
-        let (track, encodings) = (config.link, config.config.encodings);
-        for encoding in encodings {
+        let (track, config) = (config.link, config.config);
+        for encoding in config.encodings {
             if self.encoding(encoding).is_some() {
                 self.update_feed(now, encoding.row, track);
+            }
+        }
+        if config.seat > 0 {
+            // Any source may come to have it.
+            for row in self.children.stage(config.stage.row).sources.clone() {
+                let source = self.tracks[row as usize].as_deref();
+                if let Some(source) = source.filter(|track| track.config.seat == 0) {
+                    self.update_feeds(now, source.link);
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::rewrite::Running;
 use crate::runs::Place;
 use crate::time::Micros;
 use crate::window::Seen;
+use ion_tables::SubscriptionConfig;
 use ion_wire::CodecKind;
 
 impl Subscriber {
@@ -30,21 +31,25 @@ impl Subscriber {
                 }
                 return Verdict::Withhold;
             }
+            if self.omits(packet) {
+                return Verdict::Silence;
+            }
             self.switch(packet, now);
         } else if packet.position < self.first_position {
             return Verdict::Withhold;
         }
-        let takes = self.judge(packet, now);
+        let silence = self.omits(packet);
+        let takes = !silence && self.judge(packet, now);
         let place = if takes {
             self.runs.place(packet.position)
         } else {
             self.leave_out(packet)
         };
         let Some(place) = place else {
-            return if takes {
-                Verdict::Withhold
-            } else {
-                Verdict::LeaveOut
+            return match (takes, silence) {
+                (true, _) => Verdict::Withhold,
+                (false, true) => Verdict::Silence,
+                (false, false) => Verdict::LeaveOut,
             };
         };
         match self.numbers(packet, place) {
@@ -74,6 +79,11 @@ impl Subscriber {
         takes
     }
 
+    /// Whether a packet is silence, and nothing of that is sent.
+    fn omits(&self, packet: &Packet) -> bool {
+        packet.silent && self.config.flags & SubscriptionConfig::DROP_SILENCE != 0
+    }
+
     /// Leaves out a packet. The place that was kept for it, if it came late.
     fn leave_out(&mut self, packet: &Packet) -> Option<Place> {
         // Ids of VP8 pictures run on over those that are left out. VP9's do not: a picture says by their distance
@@ -82,6 +92,7 @@ impl Subscriber {
         let picture = packet.codec == CodecKind::Vp8 && number > self.left_out;
         let place = self.runs.leave_out(packet.position, picture);
         self.left_out = self.left_out.max(number);
+        self.hushed |= packet.silent;
         place
     }
 
@@ -91,7 +102,8 @@ impl Subscriber {
             Some(frame) => self.selection.manner(frame, packet.marker),
             None => Manner {
                 layer: Layer::TOP,
-                marker: packet.marker,
+                // The first after a pause (RFC 3551, 4.1).
+                marker: packet.marker || (self.hushed && place.index >= self.sent.next()),
                 blank: false,
             },
         };
@@ -169,6 +181,7 @@ impl Subscriber {
         self.runs.begin(packet.position, start);
         self.selection.begin(None);
         self.left_out = 0;
+        self.hushed = self.audio && self.has_sent();
         self.waiting = None;
         self.wait_told = false;
     }

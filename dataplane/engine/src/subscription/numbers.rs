@@ -78,5 +78,7 @@ pub(crate) enum Verdict {
     Switch(Numbers),
     /// It is of a layer that the viewer does not get.
     LeaveOut,
+    /// It is silence, which the viewer is not to get.
+    Silence,
     Withhold,
 }

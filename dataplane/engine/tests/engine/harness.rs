@@ -354,7 +354,7 @@ impl World {
     pub fn new(workers: usize) -> Self {
         let capacities = Capacities {
             transports: 64,
-            tracks: 16,
+            tracks: 32,
             encodings: 32,
             subscriptions: 128,
         };
@@ -411,7 +411,7 @@ impl World {
         self.configure();
     }
 
-    fn row<R: Row>(&mut self) -> (u32, RowHead) {
+    pub fn row<R: Row>(&mut self) -> (u32, RowHead) {
         let row = self.next[R::KIND as usize - 1];
         self.next[R::KIND as usize - 1] += 1;
         (row, self.control.next_life::<R>(row))
@@ -580,6 +580,7 @@ impl World {
                 TrackConfig::AUDIO
             },
             codec,
+            ..TrackConfig::default()
         };
         self.write::<Track>(row, &config);
         row

@@ -19,8 +19,11 @@ mod properties;
 mod redundancy;
 mod reports;
 mod retransmission;
+mod room;
 mod rows;
+mod silence;
 mod speech;
+mod stage;
 mod workers;
 
 /// Properties run on the same cases every time; `PROPTEST_RNG_SEED` chooses others.

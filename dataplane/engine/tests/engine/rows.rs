@@ -349,6 +349,8 @@ fn rows_full_of_nonsense_do_no_harm() {
         subscriber_workers: u64::MAX,
         worker: 999,
         kind: 9,
+        stage: wild,
+        seat: 255,
         ..TrackConfig::default()
     };
     world.write::<Track>(10, &config);
