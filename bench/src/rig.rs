@@ -1,4 +1,5 @@
-use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, TransmitBatch};
+use ion_engine::congestion::Ecn;
+use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, Received, TransmitBatch};
 use ion_srtp::{MasterKey, Profile, Sealer};
 use ion_tables::{
     Capacities, ControlTables, Encoding, EncodingConfig, ExtensionKind, ExtensionMap, RowKind,
@@ -83,6 +84,15 @@ pub struct Rig {
 fn address(row: u32) -> SocketAddr {
     let [_, _, high, low] = row.to_be_bytes();
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 1, high, low)), 5_000)
+}
+
+fn received(row: u32, data: &[u8]) -> Received<'_> {
+    Received {
+        remote: address(row),
+        local: LOCAL,
+        ecn: Ecn::NotEct,
+        data,
+    }
 }
 
 fn transport(control: &ControlTables, row: u32) -> RowLink {
@@ -303,7 +313,7 @@ impl Rig {
     pub fn forward(&mut self, picture: &[Vec<u8>]) {
         for packet in picture {
             self.engine
-                .ingest(self.now, address(0), LOCAL, packet, &mut self.sink);
+                .ingest(self.now, received(0, packet), &mut self.sink);
         }
         self.engine.flush(self.now, &mut self.sink);
         self.sink.transmit();
@@ -341,7 +351,7 @@ impl Rig {
     /// One datagram of the first viewer, and whatever it causes.
     pub fn from_viewer(&mut self, datagram: &[u8]) {
         self.engine
-            .ingest(self.now, address(1), LOCAL, datagram, &mut self.sink);
+            .ingest(self.now, received(1, datagram), &mut self.sink);
         self.engine.flush(self.now, &mut self.sink);
         self.sink.transmit();
     }

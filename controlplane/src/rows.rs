@@ -147,6 +147,7 @@ fn feedback_bits(feedback: Feedback) -> u8 {
         (feedback.fir, EncodingConfig::FIR),
         (feedback.transport_cc, EncodingConfig::TRANSPORT_CC),
         (feedback.remb, EncodingConfig::REMB),
+        (feedback.ccfb, EncodingConfig::CCFB),
     ]
     .into_iter()
     .filter(|(has, _)| *has)

@@ -146,8 +146,7 @@ impl Worker {
             sent: SendReport::default(),
             broken: None,
         };
-        let received =
-            arrivals.for_each(|r| engine.ingest(now, r.remote, r.local, r.data, &mut out));
+        let received = arrivals.for_each(|received| engine.ingest(now, received, &mut out));
         self.inboxes
             .drain(|message| engine.ingest_peer(now, message, &mut out));
         if engine.next_timeout().is_some_and(|due| due <= now) {

@@ -1,4 +1,4 @@
-use crate::codec::{Codec, CodecKind, FeedbackSet, TrackCodec};
+use crate::codec::{Codec, CodecKind, Feedback, FeedbackSet, TrackCodec};
 use crate::extension::{ExtensionKind, ExtensionMap};
 use crate::negotiate::{
     Answerer, LocalParams, Reject, RemoteParams, answer_codec, answer_fec, answer_red, answer_rtx,
@@ -112,7 +112,10 @@ pub(crate) fn track(
     let (lines, extensions) = answerer.answer_extensions(offered, Direction::RecvOnly, |_| true);
     media.extensions = lines;
     let line = answer_codec(primary, &codec, &extensions);
-    let feedback = FeedbackSet::of(&line.feedback);
+    let mut feedback = FeedbackSet::of(&line.feedback);
+    // A publisher that offers both gets transport-wide feedback, which all of them know.
+    let by_packet = !feedback.transport_cc && primary.feedback.contains(&Feedback::AckCcfb);
+    feedback.ccfb = by_packet;
     let red = (codec.kind == CodecKind::Opus)
         .then(|| answer_red(offered, primary.pt))
         .flatten();
@@ -128,6 +131,12 @@ pub(crate) fn track(
     // The order of the offer is the publisher's wish: RED before Opus asks to use it.
     let rank = |codec: &Codec| offered.codecs.iter().position(|known| known.pt == codec.pt);
     media.codecs.sort_by_key(rank);
+    if by_packet {
+        // Of a whole section (RFC 8888, 6).
+        for line in &mut media.codecs {
+            line.feedback.push(Feedback::AckCcfb);
+        }
+    }
 
     let has_rid = extensions.id(ExtensionKind::Rid).is_some();
     let rids = if has_rid {

@@ -1,3 +1,4 @@
+use crate::arrivals::Arrivals;
 use crate::counters::Renew;
 use crate::encoding::{Encoding, Feed, Receiver};
 use crate::engine::{Engine, Route, Track};
@@ -314,6 +315,11 @@ impl Engine {
         };
         if config.feedback & EncodingConfig::TRANSPORT_CC != 0 && transport.twcc.is_none() {
             transport.twcc = Some(TwccReceiver::new());
+            transport.arrivals = None;
+        }
+        let by_packet = config.feedback & EncodingConfig::CCFB != 0 && transport.twcc.is_none();
+        if by_packet && transport.arrivals.is_none() {
+            transport.arrivals = Some(Box::new(Arrivals::new()));
         }
         let described = transport
             .config

@@ -28,7 +28,7 @@ macro_rules! renew {
 renew!(TransportCounters:
     packets_received, bytes_received, packets_sent, bytes_sent, rtcp_received, rtcp_sent,
     dropped, transport_cc_sent, rtt_us, estimate_bps, last_received_us, pacer_packets,
-    probe_bytes, congestion_marks,
+    probe_bytes, congestion_marks, congestion_marks_received,
 );
 renew!(EncodingCounters:
     packets_received, bytes_received, packets_lost, jitter_us, frames_received,
@@ -43,5 +43,5 @@ renew!(SubscriptionCounters:
     fraction_lost, jitter_us, rtt_us, switches, packets_withheld, packets_of_other_layers,
     packets_blanked, layer_switches, layer_in_use, layer_wanted, red_sent,
     fec_packets_sent, fec_bytes_sent, frames_sent, key_frames_sent,
-    nack_messages_received, freezes, freeze_us, limit,
+    nack_messages_received, freezes, freeze_us, limit, packets_of_silence,
 );

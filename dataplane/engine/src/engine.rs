@@ -2,12 +2,13 @@ use crate::allocate::Claim;
 use crate::bandwidth::MakeEstimator;
 use crate::batch::Workbench;
 use crate::children::Children;
-use crate::congestion::{IonEstimator, PacketReport};
+use crate::congestion::{Ecn, IonEstimator, PacketReport};
 use crate::encoding::Encoding;
 use crate::limits::{NACK_BATCH, SENT_PACKETS, TWCC_REPORTED};
 use crate::output::Output;
 use crate::peer::PeerMessage;
 use crate::pool::Pool;
+use crate::received::Received;
 use crate::stage::Part;
 use crate::subscription::Subscriber;
 use crate::time::Micros;
@@ -21,7 +22,7 @@ use ion_tables::{
 use ion_wire::rtcp::ccfb;
 use ion_wire::{PacketKind, classify};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// What an engine is made with.
 #[derive(Debug, Clone)]
@@ -197,21 +198,21 @@ impl Engine {
     pub fn ingest<O: Output<Message = PeerMessage>>(
         &mut self,
         now: Micros,
-        remote: SocketAddr,
-        local: IpAddr,
-        datagram: &[u8],
+        received: Received<'_>,
         out: &mut O,
     ) {
         let counters = self.tables.counters();
         counters.packets_received.add(1);
-        counters.bytes_received.add(datagram.len() as u64);
+        counters.bytes_received.add(received.data.len() as u64);
+        let remote = received.remote;
         let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let received = Received { remote, ..received };
         match self.routes.get(&remote).copied() {
             None => self.drop_packet(DropReason::UnknownAddress),
             Some(route) if route.worker == self.worker => {
-                self.dispatch(now, route.transport, datagram, out);
+                self.dispatch(now, route.transport, (received.data, received.ecn), out);
             }
-            Some(route) => self.hand_over(now, route.worker, remote, local, datagram, out),
+            Some(route) => self.hand_over(now, route.worker, received, out),
         }
     }
 
@@ -220,11 +221,11 @@ impl Engine {
         &mut self,
         now: Micros,
         transport: u32,
-        datagram: &[u8],
+        (datagram, ecn): (&[u8], Ecn),
         out: &mut O,
     ) {
         match classify(datagram) {
-            PacketKind::Rtp => self.ingest_rtp(now, transport, datagram, out),
+            PacketKind::Rtp => self.ingest_rtp(now, transport, (datagram, ecn), out),
             PacketKind::Rtcp => self.ingest_rtcp(now, transport, datagram, out),
             _ => self.drop_of(transport, DropReason::NotMedia),
         }
@@ -234,17 +235,16 @@ impl Engine {
         &mut self,
         now: Micros,
         worker: u16,
-        remote: SocketAddr,
-        local: IpAddr,
-        datagram: &[u8],
+        received: Received<'_>,
         out: &mut O,
     ) {
         let Some(slot) = self.take_packet(now) else {
             return self.drop_packet(DropReason::NoBuffer);
         };
         let fits = self.pool.fill(slot).is_some_and(|packet| {
-            (packet.remote, packet.local) = (remote, local);
-            packet.set_datagram(datagram)
+            (packet.remote, packet.local) = (received.remote, received.local);
+            packet.ecn = received.ecn;
+            packet.set_datagram(received.data)
         });
         if let Some(packet) = self.pool.share(slot).filter(|_| fits) {
             match out.to_worker(usize::from(worker), PeerMessage::Datagram(packet)) {
@@ -277,7 +277,8 @@ impl Engine {
                 // Handed over once only: rows that change meanwhile must not send it in circles.
                 match self.routes.get(&packet.remote).copied() {
                     Some(route) if route.worker == self.worker => {
-                        self.dispatch(now, route.transport, packet.datagram(), out);
+                        let datagram = (packet.datagram(), packet.ecn);
+                        self.dispatch(now, route.transport, datagram, out);
                     }
                     _ => self.drop_packet(DropReason::UnknownAddress),
                 }

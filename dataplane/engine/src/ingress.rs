@@ -1,3 +1,4 @@
+use crate::congestion::Ecn;
 use crate::demux::Found;
 use crate::encoding::Receiver;
 use crate::engine::Engine;
@@ -46,7 +47,7 @@ impl Engine {
         &mut self,
         now: Micros,
         row: u32,
-        datagram: &[u8],
+        (datagram, ecn): (&[u8], Ecn),
         out: &mut O,
     ) {
         let Ok(header) = RtpHeader::parse(datagram) else {
@@ -55,7 +56,7 @@ impl Engine {
         let Some(slot) = self.take_packet(now) else {
             return self.drop_of(row, DropReason::NoBuffer);
         };
-        match self.open(now, row, header, datagram, slot) {
+        match self.open(now, row, header, (datagram, ecn), slot) {
             Ok((opened, stream)) => self.accept(now, row, &opened, stream, out),
             Err(reason) => {
                 self.drop_of(row, reason);
@@ -104,7 +105,7 @@ impl Engine {
         now: Micros,
         row: u32,
         header: RtpHeader,
-        datagram: &[u8],
+        (datagram, ecn): (&[u8], Ecn),
         slot: u32,
     ) -> Result<(Opened, Found), DropReason> {
         let missing = DropReason::UnknownAddress;
@@ -131,11 +132,11 @@ impl Engine {
             &mut packet.buffer,
         );
         let len = opened.map_err(srtp_drop)?;
-        packet.arrival = now;
+        (packet.arrival, packet.ecn) = (now, ecn);
         packet
             .read(&header, len, &transport.config.extensions)
             .ok_or(DropReason::MalformedRtp)?;
-        self.account(now, row, datagram.len(), slot);
+        self.account(now, row, (datagram.len(), header.sequence), slot);
         let found = match place {
             Some(place) => self.known_stream(row, place),
             None => self.demux(now, row, &header, slot, fresh),
@@ -153,7 +154,7 @@ impl Engine {
     }
 
     /// Accounts an authenticated packet to its transport.
-    fn account(&mut self, now: Micros, row: u32, len: usize, slot: u32) {
+    fn account(&mut self, now: Micros, row: u32, (len, sequence): (usize, u16), slot: u32) {
         if let Some(counters) = self.transport_counters(row) {
             counters.packets_received.add(1);
             counters.bytes_received.add(len as u64);
@@ -173,6 +174,15 @@ impl Engine {
             twcc.received(now, number);
             let due = (transport.last_feedback + TWCC_MIN_US).max(now);
             self.timers.arm(TimerKind::Feedback, row, due);
+        } else if let Some(arrivals) = &mut transport.arrivals {
+            arrivals.received(now, packet.ssrc, sequence, packet.ecn);
+            let due = (transport.last_feedback + TWCC_MIN_US).max(now);
+            self.timers.arm(TimerKind::Feedback, row, due);
+        }
+        if packet.ecn == Ecn::Ce
+            && let Some(counters) = self.transport_counters(row)
+        {
+            counters.congestion_marks_received.add(1);
         }
     }
 

@@ -22,6 +22,7 @@
 
 /// What a viewer's network carries, shared out over its tracks.
 pub mod allocate;
+mod arrivals;
 mod bandwidth;
 mod batch;
 mod children;
@@ -59,6 +60,7 @@ mod pool;
 mod positions;
 mod protection;
 mod rates;
+mod received;
 mod reception;
 mod redundancy;
 mod repair;
@@ -89,6 +91,7 @@ pub use engine::{Engine, EngineConfig};
 pub use layers::{Layer, Target};
 pub use output::Output;
 pub use peer::PeerMessage;
+pub use received::Received;
 pub use time::Micros;
 pub use transmit::{FilledFrame, Path, Payload, Transmit, TransmitBatch};
 

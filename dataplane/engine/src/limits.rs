@@ -193,6 +193,15 @@ pub const TWCC_MAX_US: u64 = 100_000;
 /// Packets reported in one feedback message.
 pub const TWCC_REPORTED: usize = 400;
 
+/// Packets of one transport that wait for a report by RFC 8888: a twentieth of a second at 20,000 packets a second.
+pub const CCFB_ARRIVALS: usize = 1_024;
+/// Of those in one message, with what is missing between them ...
+pub const CCFB_REPORTED: usize = 400;
+/// ... of so many streams.
+pub const CCFB_STREAMS_REPORTED: usize = 16;
+/// Packets back from the newest of a stream that are reported on.
+pub const CCFB_SPAN: u64 = 256;
+
 /// Packets sent to one viewer that its feedback may still come for; a power of two: a quarter of
 /// a second at 20 Mbit/s, a second at 5.
 pub const SENT_PACKETS: usize = 512;
@@ -276,6 +285,12 @@ const _: () = {
     // What may be missing must be inside the window that tells duplicates.
     assert!(MISSING <= RECEIVE_WINDOW / 2);
     assert!(TWCC_REPORTED <= TWCC_WINDOW / 2);
+    // The report that RTCP begins with, and the longest CNAME.
+    assert!(
+        12 + 4 + 8 * CCFB_STREAMS_REPORTED + 2 * CCFB_REPORTED + 2 * CCFB_STREAMS_REPORTED + 48
+            <= MAX_RTCP
+    );
+    assert!(CCFB_SPAN <= CCFB_REPORTED as u64);
     // Every timer fits the wheel.
     assert!(REPORT_INTERVAL_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
     assert!(KEYFRAME_RETRY_US < TICK_US * (WHEEL_SLOTS as u64 - 1));

@@ -1,3 +1,4 @@
+use crate::congestion::Ecn;
 use crate::layers::Frame;
 use crate::limits::PACKET_BYTES;
 use crate::padding::RAMP;
@@ -46,6 +47,8 @@ pub struct Packet {
     pub(crate) paddable: bool,
     /// Where each extension's value lies in the buffer.
     pub(crate) extensions: ExtensionSpans,
+    /// The ECN bits that it came with.
+    pub(crate) ecn: Ecn,
     /// Of a datagram that is handed over as it came: both ends.
     pub(crate) remote: SocketAddr,
     pub(crate) local: IpAddr,
@@ -114,6 +117,7 @@ impl Packet {
             running: Running::default(),
             paddable: false,
             extensions: ExtensionSpans::default(),
+            ecn: Ecn::NotEct,
             remote: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
             local: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             datagram_len: 0,

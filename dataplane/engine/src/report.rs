@@ -278,7 +278,47 @@ impl Engine {
         }
     }
 
-    /// Transport-wide feedback of what came since the last.
+    /// Feedback by RFC 8888 of what came since the last.
+    fn send_arrivals<O: Output<Message = PeerMessage>>(
+        &mut self,
+        now: Micros,
+        row: u32,
+        out: &mut O,
+    ) {
+        let time = ntp::middle(self.ntp(now));
+        let Some(transport) = self.transports[row as usize].as_deref_mut() else {
+            return;
+        };
+        transport.last_feedback = now;
+        let config = transport.config;
+        for _ in 0..TWCC_MESSAGES {
+            let Some(arrivals) = &mut transport.arrivals else {
+                return;
+            };
+            let Ok(mut compound) = begin(&mut self.scratch.rtcp[..MAX_RTCP], &config) else {
+                return;
+            };
+            let ssrc = config.feedback_ssrc;
+            let written = arrivals.report(now, |streams| {
+                compound
+                    .push(|out| build::ccfb(out, ssrc, time, streams))
+                    .is_ok()
+            });
+            let Some(written) = written else { return };
+            if written
+                && send_rtcp(&self.tables, transport, compound.as_bytes(), out)
+                && let Some(counters) = self.tables.tables().counters::<TransportRow>(row)
+            {
+                counters.transport_cc_sent.add(1);
+            }
+        }
+        let pending = transport.arrivals.as_ref().is_some_and(|a| a.is_pending());
+        if pending {
+            self.timers.arm(TimerKind::Feedback, row, now + TWCC_MAX_US);
+        }
+    }
+
+    /// Transport-wide feedback of what came since the last, or feedback by RFC 8888.
     pub(crate) fn send_feedback<O: Output<Message = PeerMessage>>(
         &mut self,
         now: Micros,
@@ -288,6 +328,9 @@ impl Engine {
         let Some(transport) = self.transports[row as usize].as_deref_mut() else {
             return;
         };
+        if transport.arrivals.is_some() {
+            return self.send_arrivals(now, row, out);
+        }
         let media_ssrc = transport
             .streams
             .iter()

@@ -1,3 +1,4 @@
+use crate::arrivals::Arrivals;
 use crate::bandwidth::{Bandwidth, MakeEstimator};
 use crate::clock::PublisherClock;
 use crate::congestion::Ecn;
@@ -197,6 +198,8 @@ pub(crate) struct Transport {
     pub(crate) carried: Carried,
     pub(crate) streams: Vec<Stream>,
     pub(crate) twcc: Option<TwccReceiver>,
+    /// Of a publisher that takes feedback by RFC 8888, and none by transport-wide numbers.
+    pub(crate) arrivals: Option<Box<Arrivals>>,
     pub(crate) clock: PublisherClock,
     pub(crate) sent: HashMap<u32, Sent>,
     /// Next index of every SSRC ever sent with under these keys and now out of use:
@@ -235,6 +238,7 @@ impl Transport {
             carried: Carried::default(),
             streams: Vec::new(),
             twcc: None,
+            arrivals: None,
             clock: PublisherClock::default(),
             sent: HashMap::new(),
             ledger: HashMap::new(),

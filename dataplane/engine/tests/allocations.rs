@@ -17,6 +17,7 @@ mod model;
 mod room;
 
 use harness::*;
+use ion_engine::congestion::Ecn;
 use ion_engine::{Micros, PeerMessage};
 use ion_tables::{EncodingConfig, ExtensionKind, SubscriptionConfig, Transport};
 use ion_wire::rtcp::twcc::TwccHeader;
@@ -110,7 +111,7 @@ fn run(world: &mut World, batches: &[Batch], rings: &mut [Vec<PeerMessage>]) {
                 worker, address, ..
             } = clients[*client];
             let Worker { engine, out } = &mut workers[worker];
-            engine.ingest(*now, address, LOCAL, datagram, out);
+            engine.ingest(*now, received(address, Ecn::NotEct, datagram), out);
         }
         exchange(workers, *now, rings);
         let end = *now + 20_000;

@@ -3,6 +3,7 @@ use crate::reuseport::MediaSocket;
 use crate::socket::{SocketArrivals, SocketSender, Sockets};
 use crate::uring::{Uring, UringArrivals, UringConfig, UringSender};
 use crate::xdp::{Frame, Xdp, XdpArrivals, XdpConfig, XdpRefused, XdpSender};
+pub use ion_engine::Received;
 use ion_engine::transmit::TransmitBatch;
 use std::fmt;
 use std::io;
@@ -51,17 +52,6 @@ impl fmt::Display for Fallback {
             self.0
         )
     }
-}
-
-/// One datagram that arrived.
-#[derive(Debug, Clone, Copy)]
-pub struct Received<'a> {
-    /// Where it came from, without scope.
-    pub remote: SocketAddr,
-    /// The address of ours that it was sent to.
-    pub local: IpAddr,
-    /// Its payload.
-    pub data: &'a [u8],
 }
 
 /// What waiting found.

@@ -17,7 +17,8 @@ const PKTINFO_V6: usize = size_of::<libc::in6_pktinfo>();
 const V4_SPEC_DST: usize = 4;
 
 /// What one datagram's received control messages take at most, aligned.
-pub(crate) const RECEIVE_SPACE: usize = space(PKTINFO_V6).next_multiple_of(16);
+pub(crate) const RECEIVE_SPACE: usize =
+    (space(PKTINFO_V6) + space(size_of::<libc::c_int>())).next_multiple_of(16);
 const SEND_SPACE: usize =
     space(PKTINFO_V6) + space(size_of::<u16>()) + space(size_of::<libc::c_int>());
 
@@ -86,23 +87,45 @@ impl SendControl {
     }
 }
 
-/// The address of ours that a datagram came to.
-pub(crate) fn local_address(mut control: &[u8]) -> Option<IpAddr> {
-    loop {
-        let len = usize::from_ne_bytes(*control.first_chunk()?);
-        let level = i32::from_ne_bytes(*control.get(8..)?.first_chunk()?);
-        let kind = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
-        let data = control.get(HEADER..len)?;
-        match (level, kind) {
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                let ip: [u8; 4] = *data.get(V4_SPEC_DST..)?.first_chunk()?;
-                return Some(Ipv4Addr::from(ip).into());
+/// What the control messages of a received datagram say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The address of ours that it came to.
+    pub(crate) local: Option<IpAddr>,
+    pub(crate) ecn: Ecn,
+}
+
+impl Said {
+    /// Reads what is there, up to the first message that is cut.
+    pub(crate) fn read(control: &[u8]) -> Self {
+        let mut said = Self::default();
+        said.take(control);
+        said
+    }
+
+    fn take(&mut self, mut control: &[u8]) -> Option<()> {
+        loop {
+            let len = usize::from_ne_bytes(*control.first_chunk()?);
+            let level = i32::from_ne_bytes(*control.get(8..)?.first_chunk()?);
+            let kind = i32::from_ne_bytes(*control.get(12..)?.first_chunk()?);
+            let data = control.get(HEADER..len)?;
+            match (level, kind) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let ip: [u8; 4] = *data.get(V4_SPEC_DST..)?.first_chunk()?;
+                    self.local = Some(Ipv4Addr::from(ip).into());
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let ip: [u8; 16] = *data.first_chunk()?;
+                    self.local = Some(Ipv6Addr::from(ip).into());
+                }
+                (libc::IPPROTO_IP, libc::IP_TOS) => self.ecn = Ecn::from_bits(*data.first()?),
+                (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                    let [class, ..] = i32::from_ne_bytes(*data.first_chunk()?).to_le_bytes();
+                    self.ecn = Ecn::from_bits(class);
+                }
+                _ => {}
             }
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let ip: [u8; 16] = *data.first_chunk()?;
-                return Some(Ipv6Addr::from(ip).into());
-            }
-            _ => control = control.get(len.next_multiple_of(ALIGN)..)?,
+            control = control.get(len.next_multiple_of(ALIGN)..)?;
         }
     }
 }
@@ -120,9 +143,15 @@ mod tests {
             let pktinfo = SendControl::new(ip, None, ip.is_ipv4(), Ecn::Ect1);
             let mut bytes = control.bytes[..control.len].to_vec();
             bytes.extend(&pktinfo.bytes[..pktinfo.len]);
-            assert_eq!(local_address(&bytes), Some(ip));
+            let said = Said {
+                local: Some(ip),
+                ecn: Ecn::Ect1,
+            };
+            assert_eq!(Said::read(&bytes), said);
             let before = bytes.len() - space(size_of::<libc::c_int>());
-            assert_eq!(local_address(&bytes[..before - 16]), None, "cut");
+            let ecn = Ecn::NotEct;
+            assert_eq!(Said::read(&bytes[..before]), Said { ecn, ..said });
+            assert_eq!(Said::read(&bytes[..before - 16]), Said::default(), "cut");
         }
     }
 
@@ -131,7 +160,7 @@ mod tests {
         for len in [0, 1, 15, 16, 17, usize::MAX - 6, usize::MAX] {
             let mut bytes = [0_u8; 64];
             bytes[..8].copy_from_slice(&len.to_ne_bytes());
-            assert_eq!(local_address(&bytes), None);
+            assert_eq!(Said::read(&bytes), Said::default());
         }
     }
 }

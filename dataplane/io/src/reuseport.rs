@@ -186,11 +186,16 @@ fn open(address: SocketAddr, first: bool) -> Result<OwnedFd, BindError> {
     if first {
         share()?;
     }
-    let (level, option) = match address.ip() {
-        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
-        IpAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    let (level, local, class) = match address.ip() {
+        IpAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO, libc::IP_RECVTOS),
+        IpAddr::V6(_) => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_RECVPKTINFO,
+            libc::IPV6_RECVTCLASS,
+        ),
     };
-    set_option(fd.as_fd(), level, option, &1_i32).map_err(os("asking for local addresses"))?;
+    set_option(fd.as_fd(), level, local, &1_i32).map_err(os("asking for local addresses"))?;
+    set_option(fd.as_fd(), level, class, &1_i32).map_err(os("asking for ECN bits"))?;
     enlarge_buffers(&fd);
     Ok(fd)
 }

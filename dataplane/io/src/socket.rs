@@ -3,6 +3,7 @@ use crate::doorbell::Doorbell;
 use crate::reuseport::{MediaSocket, set_option};
 use crate::single::{Failure, send_frames, send_one_by_one};
 use crate::xdp::Frame;
+use ion_engine::congestion::Ecn;
 use ion_engine::transmit::{Payload, Transmit, TransmitBatch};
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSocketState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -222,6 +223,9 @@ impl SocketArrivals<'_> {
                 f(Received {
                     remote,
                     local,
+                    ecn: meta
+                        .ecn
+                        .map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8)),
                     data,
                 });
             }

@@ -182,6 +182,41 @@ fn ecn_bits_go_out_as_asked_with_segments_and_without() {
 }
 
 #[test]
+fn ecn_bits_come_in_as_they_were_sent() {
+    for mode in MODES {
+        for media in ["127.0.0.1:0", "[::1]:0"] {
+            let mut setup = setup(mode, media);
+            let client = client(media);
+            let (level, option) = match setup.media {
+                SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_TOS),
+                SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+            };
+            // The six bits beside them are DSCP, and none of ours.
+            let sent = [0, 1, 2, 3, 0xb8 | 1, 0xb8 | 3];
+            for (number, class) in sent.into_iter().enumerate() {
+                set(&client, level, option, class);
+                client.send_to(&datagram(number, 100), setup.media).unwrap();
+            }
+            let mut seen = Vec::new();
+            while seen.len() < sent.len() {
+                setup.backend.poll(Some(PATIENCE)).unwrap();
+                let (arrivals, _) = setup.backend.split();
+                arrivals.for_each(|r| {
+                    assert_eq!(r.local, setup.media.ip());
+                    seen.push(r.ecn);
+                });
+            }
+            let (mark, able) = (Ecn::Ce, Ecn::Ect1);
+            assert_eq!(
+                seen,
+                [Ecn::NotEct, able, Ecn::Ect0, mark, able, mark],
+                "{mode:?} {media}"
+            );
+        }
+    }
+}
+
+#[test]
 fn both_families_share_one_backend() {
     for mode in MODES {
         let mut setup = setup(mode, "127.0.0.1:0,[::1]:0");

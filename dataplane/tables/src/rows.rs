@@ -239,7 +239,7 @@ pub struct TransportCounters {
     pub rtcp_sent: Counter,
     /// Packets from or for this transport dropped, for whatever reason.
     pub dropped: Counter,
-    /// Transport-wide feedback packets sent.
+    /// Packets of congestion control feedback sent: transport-wide, or by RFC 8888.
     pub transport_cc_sent: Counter,
     /// Round-trip time by RTCP, microseconds; 0 is unknown.
     pub rtt_us: Counter,

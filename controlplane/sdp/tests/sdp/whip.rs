@@ -505,3 +505,34 @@ fn a_single_rid_keeps_its_announced_ssrc() {
     assert!(answer.sdp.to_string().contains("a=rid:only recv\r\n"));
     assert!(!answer.sdp.to_string().contains("a=simulcast"));
 }
+
+/// Transport-wide feedback where it is offered; RFC 8888 from who offers that alone, of a whole section.
+#[test]
+fn feedback_by_rfc_8888_is_taken_where_there_is_no_other() {
+    let both = text("chromium_sendonly")
+        .replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=rtcp-fb:* ack ccfb\r\n");
+    let alone: String = both
+        .split_inclusive("\r\n")
+        .filter(|line| !line.ends_with(" transport-cc\r\n"))
+        .collect();
+    for (offer, taken) in [(both, false), (alone, true)] {
+        // `webrtc-sdp` knows no `ack ccfb`: no second opinion.
+        let offer = parse(&offer);
+        let answer = whip::answer(&offer, &local()).unwrap();
+        check_answer(&offer, &answer.sdp);
+        for track in &answer.tracks {
+            assert_eq!(track.feedback.ccfb, taken);
+            assert!(!(taken && track.feedback.transport_cc));
+        }
+        assert!(
+            answer
+                .tracks
+                .iter()
+                .any(|track| track.feedback.transport_cc != taken)
+        );
+        let written = answer.sdp.to_string();
+        let lines = written.matches("a=rtcp-fb:* ack ccfb\r\n").count();
+        assert_eq!(lines, if taken { answer.tracks.len() } else { 0 });
+        assert_eq!(written.matches("ack ccfb").count(), lines);
+    }
+}

@@ -3,7 +3,8 @@
 //! Every packet that a client gets is opened with the client's own keys, and no SRTP
 //! index may ever be seen with two contents: that is checked here, for every test.
 
-use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, TransmitBatch};
+use ion_engine::congestion::Ecn;
+use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, Received, TransmitBatch};
 use ion_srtp::opener::rtcp_ssrc;
 use ion_srtp::{MasterKey, Opener, Profile, RtcpRx, RxIndex, Sealer, SrtpError};
 use ion_tables::rows::HasHead;
@@ -660,8 +661,12 @@ impl World {
     }
 
     pub fn arrive_at(&mut self, worker: usize, from: SocketAddr, datagram: &[u8]) {
+        self.arrive_marked(worker, from, Ecn::NotEct, datagram);
+    }
+
+    pub fn arrive_marked(&mut self, worker: usize, from: SocketAddr, ecn: Ecn, datagram: &[u8]) {
         let Worker { engine, out } = &mut self.workers[worker];
-        engine.ingest(self.now, from, LOCAL, datagram, out);
+        engine.ingest(self.now, received(from, ecn, datagram), out);
     }
 
     /// Ends the batch everywhere, until no worker has anything for another.
@@ -794,6 +799,16 @@ impl World {
 
 pub fn media_ssrc(subscription: u32) -> u32 {
     1_000 * (subscription + 1)
+}
+
+/// A datagram as an engine gets it.
+pub fn received(remote: SocketAddr, ecn: Ecn, data: &[u8]) -> Received<'_> {
+    Received {
+        remote,
+        local: LOCAL,
+        ecn,
+        data,
+    }
 }
 
 /// A NACK of a viewer.

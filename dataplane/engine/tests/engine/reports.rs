@@ -1,6 +1,8 @@
 //! Sender reports, receiver reports, transport-wide feedback.
 
 use crate::harness::*;
+use ion_engine::Micros;
+use ion_engine::congestion::Ecn;
 use ion_tables::{
     DropReason, EncodingConfig, EventKind, EventReader, ExtensionKind, TransportConfig,
 };
@@ -327,4 +329,63 @@ fn bye_ends_an_encoding_and_garbage_is_counted() {
     world.arrive(publisher, &datagram);
     world.arrive(publisher, &datagram);
     assert_eq!(world.drops(0, DropReason::Replayed), 1);
+}
+
+#[test]
+fn a_publisher_that_asks_for_rfc_8888_is_told_of_each_packet_and_its_mark() {
+    let mut world = World::new(2);
+    let publisher = world.client(0, false);
+    let by_packet = |e: &mut EncodingConfig| e.feedback = EncodingConfig::CCFB;
+    world.track(publisher, true, &[&by_packet]);
+    let address = world.clients[publisher].address;
+    let mut expected = Vec::new();
+    for i in 65_400..65_900_u64 {
+        let packet = Rtp::new(10, VP8, i, 0, &vp8(false, i)).with(ExtensionKind::Mid, b"1");
+        let datagram = world.clients[publisher].seal(&packet);
+        let ecn = if i % 10 == 3 { Ecn::Ce } else { Ecn::Ect1 };
+        if i % 7 != 5 {
+            // Some come to another worker, and are handed over with their marks.
+            world.arrive_marked(usize::from(i % 4 == 0), address, ecn, &datagram);
+            world.flush();
+            expected.push((i as u16, ecn, world.now));
+        }
+        world.advance(3_000);
+    }
+    world.advance(200_000);
+    let ntp = |at: Micros| NTP_ZERO + ((u128::from(at.0) << 32) / 1_000_000) as u64;
+    let messages = world.feedback(publisher, |packet| match packet {
+        Packet::Rtpfb(Rtpfb::Ccfb(ccfb)) => {
+            let of = |s: ion_wire::rtcp::ccfb::Stream<'_>| s.reports().collect::<Vec<_>>();
+            let streams: Vec<_> = ccfb.streams().map(|s| (s.ssrc, of(s))).collect();
+            Some((ccfb.report_time, streams))
+        }
+        Packet::Rtpfb(Rtpfb::Twcc(_)) => panic!("not asked for"),
+        _ => None,
+    });
+    assert!((15..=40).contains(&messages.len()), "{}", messages.len());
+    let mut told = std::collections::BTreeMap::new();
+    for (sent, (time, streams)) in &messages {
+        assert_eq!(*time, ion_wire::ntp::middle(ntp(*sent)));
+        let [(10, reports)] = &streams[..] else {
+            panic!("{streams:?}");
+        };
+        for (sequence, arrival) in reports {
+            let arrival = arrival.map(|a| (a.ecn, u64::from(a.before.unwrap())));
+            let at = arrival.map(|(ecn, before)| (ecn, sent.0 - before * 1_000_000 / 1_024));
+            if at.is_some() || !told.contains_key(sequence) {
+                told.insert(*sequence, at);
+            }
+        }
+    }
+    for (sequence, ecn, when) in &expected {
+        let (said, at) = told[sequence].expect("it came");
+        assert_eq!(said, *ecn);
+        assert!(at.abs_diff(when.0) <= 1_000, "{at} {when:?}");
+    }
+    assert_eq!(told.values().flatten().count(), expected.len());
+    assert!(told.len() > expected.len(), "what is missing is said to be");
+    let marks = expected.iter().filter(|e| e.1 == Ecn::Ce).count();
+    let row = world.clients[publisher].row.row;
+    let counters = world.tables.counters::<ion_tables::Transport>(row).unwrap();
+    assert_eq!(counters.congestion_marks_received.load(), marks as u64);
 }

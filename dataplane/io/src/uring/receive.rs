@@ -2,8 +2,9 @@ use super::send::Slot;
 use super::{HEADERS, Tag};
 use crate::backend::{ReceiveReport, Received};
 use crate::buffers::{BufferRing, Filled};
+use crate::cmsg::Said;
 use crate::reuseport::MediaSocket;
-use crate::{cmsg, sockaddr};
+use crate::sockaddr;
 use io_uring::types::RecvMsgOut;
 use io_uring::{IoUring, cqueue};
 use rustix::io::Errno;
@@ -118,9 +119,11 @@ impl UringArrivals<'_> {
         // The views of `RecvMsgOut` end with it; the payload is the buffer's tail.
         let bytes = self.buffers.bytes(&arrival.buffer);
         let bound = self.sockets.get(arrival.socket)?.local().ip();
+        let said = Said::read(message.control_data());
         Some(Received {
             remote: sockaddr::parse(message.name_data())?,
-            local: cmsg::local_address(message.control_data()).unwrap_or(bound),
+            local: said.local.unwrap_or(bound),
+            ecn: said.ecn,
             data: bytes.get(HEADERS..HEADERS + message.payload_data().len())?,
         })
     }

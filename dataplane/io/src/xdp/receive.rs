@@ -4,6 +4,7 @@ use super::paths::{Origin, Way};
 use super::umem::{CHUNK, Frame, Way as Lent};
 use crate::backend::{ReceiveReport, Received};
 use crate::socket::SocketArrivals;
+use ion_engine::congestion::Ecn;
 use ion_engine::transmit::Path;
 use ion_wire::frame::{IpVersion, Packet, UdpFrame};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -23,6 +24,7 @@ pub(crate) struct Arrival {
 /// Where in its frame a datagram is, and between whom.
 struct Datagram {
     path: Path,
+    ecn: Ecn,
     start: usize,
     len: usize,
 }
@@ -96,6 +98,7 @@ impl Device {
         };
         let datagram = Datagram {
             path,
+            ecn: ecn_of(bytes, &udp),
             start: udp.payload(),
             len: udp.payload_len?,
         };
@@ -132,6 +135,15 @@ pub(crate) fn addresses_of(frame: &[u8], udp: &UdpFrame) -> Option<(IpAddr, IpAd
     })
 }
 
+/// The ECN bits in the IP header of a frame: the last of the second byte in IPv4, of the traffic class in IPv6.
+fn ecn_of(frame: &[u8], udp: &UdpFrame) -> Ecn {
+    let second = frame.get(udp.network + 1).copied().unwrap_or(0);
+    Ecn::from_bits(match udp.version {
+        IpVersion::V4 => second,
+        IpVersion::V6 => second >> 4,
+    })
+}
+
 /// Datagrams in frames of the RX rings, then those in the buffers of the sockets.
 pub struct XdpArrivals<'a> {
     pub(crate) frames: &'a [Arrival],
@@ -153,6 +165,7 @@ impl XdpArrivals<'_> {
             f(Received {
                 remote: datagram.path.remote,
                 local: datagram.path.local,
+                ecn: datagram.ecn,
                 data: data.unwrap_or_default(),
             });
         }
