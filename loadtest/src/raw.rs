@@ -10,6 +10,8 @@
 
 /// The process under test, and its CPU time.
 mod dataplane;
+/// What viewers say of the packets that they got.
+mod feedback;
 /// Loopback, or two namespaces.
 mod place;
 /// What a plain `sendto` costs here and now.
@@ -49,7 +51,9 @@ pub(crate) enum Mix {
     Video,
     /// 50 packets a second of about 129 bytes.
     Audio,
-    /// Both, by one publisher to viewers of both.
+    /// The same video, and besides it two smaller encodings of it that no viewer needs.
+    Simulcast,
+    /// Video and audio, by one publisher to viewers of both.
     Broadcast,
     /// Everyone publishes both and gets both of all others (Table 1 of Scallop, SIGCOMM '25).
     Meeting,
@@ -118,6 +122,10 @@ pub(crate) struct Options {
     /// The cipher of both legs.
     #[arg(long, value_enum, default_value_t = Cipher::Gcm128)]
     pub(crate) cipher: Cipher,
+    /// Viewers send transport-wide feedback every 50 ms, as browsers do, so that congestion control has work to do.
+    /// With `--speed 1`: at other speeds the dataplane sees viewers of another bitrate.
+    #[arg(long)]
+    pub(crate) feedback: bool,
     /// Receive with UDP GRO: then the kernel does not segment at all on loopback, which no
     /// real network does for you. For the highest rate, not for figures.
     #[arg(long)]
@@ -184,7 +192,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
     let rooms = Rooms::plan(options, &place, publishers.port(), sink.port());
     let target = place.at(End::Server, || Target::start(options, &place, &rooms))?;
     rooms.program(&target)?;
-    sink.expect(&rooms);
+    sink.expect(&rooms, options.feedback.then(|| target.media()));
     publishers.join(&rooms, target.media());
 
     let mut pump = Pump {

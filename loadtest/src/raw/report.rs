@@ -83,6 +83,7 @@ impl Report {
             "packets_refused": sink.refused,
             "packets_foreign": sink.foreign,
             "rtcp_received": sink.rtcp,
+            "feedback_sent": sink.feedback,
             "viewer_packets": { "fewest": sink.fewest, "most": sink.most },
             "drops": drops,
         })

@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 pub(super) const VIDEO_PT: u8 = 96;
 pub(super) const AUDIO_PT: u8 = 111;
 const RTX_PT: u8 = 97;
-/// SSRCs that publishers send under: this and the track's number.
+/// SSRCs that publishers send under: this and the encoding's number.
 pub(super) const PUBLISHED_SSRC: u32 = 0x1000_0000;
 /// SSRCs that viewers get: this and the subscription's number.
 pub(super) const VIEWED_SSRC: u32 = 0x2000_0000;
@@ -37,10 +37,14 @@ pub(super) struct Source {
     /// Number of its publisher's [`Client`].
     pub(super) client: u32,
     pub(super) audio: bool,
+    /// Number of its first encoding; those above follow.
+    pub(super) encoding: u32,
+    /// Encodings, lowest quality first.
+    pub(super) layers: u8,
     /// How many get it.
     pub(super) viewers: u32,
     /// Bit `w`: a viewer is owned by worker `w`.
-    workers: u64,
+    pub(super) workers: u64,
 }
 
 /// A source sent to a client.
@@ -96,14 +100,22 @@ impl Rooms {
         number
     }
 
-    fn add_source(&mut self, client: u32, audio: bool) -> u32 {
+    fn add_source(&mut self, client: u32, audio: bool, layers: u8) -> u32 {
         self.sources.push(Source {
             client,
             audio,
+            encoding: self.encodings(),
+            layers,
             viewers: 0,
             workers: 0,
         });
         count(&self.sources) - 1
+    }
+
+    /// Encodings of all sources so far.
+    fn encodings(&self) -> u32 {
+        let last = self.sources.last();
+        last.map_or(0, |source| source.encoding + u32::from(source.layers))
     }
 
     fn subscribe(&mut self, client: u32, source: u32) {
@@ -118,13 +130,14 @@ impl Rooms {
     fn add_stage(&mut self, options: &Options, publish_port: u16, view_port: u16) {
         let publisher = self.add_client(publish_port, options.workers);
         let kinds: &[bool] = match options.mix {
-            Mix::Video => &[false],
+            Mix::Video | Mix::Simulcast => &[false],
             Mix::Audio => &[true],
             Mix::Broadcast | Mix::Meeting => &[true, false],
         };
+        let layers = if options.mix == Mix::Simulcast { 3 } else { 1 };
         let sources: Vec<_> = kinds
             .iter()
-            .map(|&audio| self.add_source(publisher, audio))
+            .map(|&audio| self.add_source(publisher, audio, layers))
             .collect();
         for _ in 0..options.viewers {
             let viewer = self.add_client(view_port, options.workers);
@@ -140,7 +153,7 @@ impl Rooms {
         let participants: Vec<_> = (0..options.viewers)
             .map(|_| {
                 let publisher = self.add_client(publish_port, options.workers);
-                let sources = [true, false].map(|audio| self.add_source(publisher, audio));
+                let sources = [true, false].map(|audio| self.add_source(publisher, audio, 1));
                 (self.add_client(view_port, options.workers), sources)
             })
             .collect();
@@ -160,7 +173,7 @@ impl Rooms {
         Capacities {
             transports: count(&self.clients).max(1),
             tracks: count(&self.sources).max(1),
-            encodings: count(&self.sources).max(1),
+            encodings: self.encodings().max(1),
             subscriptions: count(&self.subscriptions).max(1),
         }
     }
@@ -215,34 +228,39 @@ impl Rooms {
         link(row, head)
     }
 
-    /// Writes a track and its one encoding, which has the same number.
+    /// Writes a track and its encodings.
     fn write_track(&self, target: &Target, row: u32, transports: &[RowLink]) -> RowLink {
         let rows = target.rows();
         let source = self.sources[row as usize];
         let transport = transports[source.client as usize];
         let worker = self.clients[source.client as usize].worker;
         let head = rows.next_life::<Track>(row);
-        let encoding = rows.next_life::<Encoding>(row);
+        let track = link(row, head);
         let (codec, clock_rate, kind, payload_type) = if source.audio {
             (CodecKind::Opus, 48_000, TrackConfig::AUDIO, AUDIO_PT)
         } else {
             (CodecKind::Vp8, 90_000, TrackConfig::VIDEO, VIDEO_PT)
         };
-        let config = EncodingConfig {
-            head: encoding,
-            track: link(row, head),
-            transport,
-            ssrc: PUBLISHED_SSRC + row,
-            clock_rate,
-            worker,
-            codec: codec.into(),
-            payload_type,
-            feedback: EncodingConfig::NACK | EncodingConfig::PLI | EncodingConfig::TRANSPORT_CC,
-            ..EncodingConfig::default()
-        };
-        rows.write::<Encoding>(row, &config);
         let mut encodings = [RowLink::default(); TrackConfig::MAX_ENCODINGS];
-        encodings[0] = link(row, encoding);
+        for (layer, slot) in (0..source.layers).zip(&mut encodings) {
+            let row = source.encoding + u32::from(layer);
+            let head_of_layer = rows.next_life::<Encoding>(row);
+            let config = EncodingConfig {
+                head: head_of_layer,
+                track,
+                transport,
+                ssrc: PUBLISHED_SSRC + row,
+                clock_rate,
+                worker,
+                layer,
+                codec: codec.into(),
+                payload_type,
+                feedback: EncodingConfig::NACK | EncodingConfig::PLI | EncodingConfig::TRANSPORT_CC,
+                ..EncodingConfig::default()
+            };
+            rows.write::<Encoding>(row, &config);
+            *slot = link(row, head_of_layer);
+        }
         let config = TrackConfig {
             head,
             transport,
@@ -255,9 +273,11 @@ impl Rooms {
             ..TrackConfig::default()
         };
         rows.write::<Track>(row, &config);
-        target.announce(RowKind::Encoding, row);
+        for layer in 0..u32::from(source.layers) {
+            target.announce(RowKind::Encoding, source.encoding + layer);
+        }
         target.announce(RowKind::Track, row);
-        link(row, head)
+        track
     }
 
     fn write_subscription(

@@ -1,4 +1,5 @@
 use super::Options;
+use super::feedback::Feedback;
 use super::rooms::{Rooms, VIEWED_SSRC, Way, master_key};
 use super::traffic::{STAMP_BYTES, now_ns};
 use anyhow::{Context, bail};
@@ -7,7 +8,7 @@ use ion_wire::rtp::RtpHeader;
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSocketState};
 use rustix::fd::AsRawFd;
 use std::io::{ErrorKind, IoSliceMut};
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 /// What the socket may hold: all that may be under way, with what the kernel adds to each packet. The kernel doubles it.
 const BUFFER_BYTES: usize = 280 << 20;
@@ -44,6 +45,8 @@ struct Viewers {
     refused: u64,
     /// Ages of opened packets, nanoseconds.
     ages_ns: Vec<u64>,
+    /// What viewers say of their packets, if they do.
+    feedback: Option<Feedback>,
 }
 
 /// What a sink saw.
@@ -51,6 +54,8 @@ struct Viewers {
 pub(super) struct Seen {
     pub(super) received: u64,
     pub(super) rtcp: u64,
+    /// Transport-wide feedback sent.
+    pub(super) feedback: u64,
     pub(super) foreign: u64,
     pub(super) opened: u64,
     pub(super) refused: u64,
@@ -83,6 +88,7 @@ impl Sink {
                 opened: 0,
                 refused: 0,
                 ages_ns: Vec::with_capacity(1 << 20),
+                feedback: None,
             },
         })
     }
@@ -91,8 +97,9 @@ impl Sink {
         self.socket.local_addr().map_or(0, |address| address.port())
     }
 
-    /// Learns the keys of the viewers.
-    pub(super) fn expect(&mut self, rooms: &Rooms) {
+    /// Learns the keys of the viewers, and where their feedback goes if they give any.
+    pub(super) fn expect(&mut self, rooms: &Rooms, feedback: Option<SocketAddr>) {
+        self.viewers.feedback = feedback.map(|media| Feedback::new(rooms, media));
         self.viewers.openers = rooms
             .subscriptions
             .iter()
@@ -118,6 +125,9 @@ impl Sink {
         ) = (0, 0, 0, 0);
         viewers.packets.fill(0);
         viewers.ages_ns.clear();
+        if let Some(feedback) = &mut viewers.feedback {
+            feedback.take_sent();
+        }
     }
 
     /// What came since `begin`.
@@ -128,6 +138,7 @@ impl Sink {
         Seen {
             received: viewers.packets.iter().sum(),
             rtcp: viewers.rtcp,
+            feedback: viewers.feedback.as_mut().map_or(0, Feedback::take_sent),
             foreign: viewers.foreign,
             opened: viewers.opened,
             refused: viewers.refused,
@@ -137,8 +148,11 @@ impl Sink {
         }
     }
 
-    /// Takes one batch of what has come. Returns how many packets.
+    /// Takes one batch of what has come, and sends the feedback that is due. Returns how many packets.
     pub(super) fn drain(&mut self) -> anyhow::Result<usize> {
+        if let Some(feedback) = &mut self.viewers.feedback {
+            feedback.send_due(&self.socket, &self.state);
+        }
         let mut meta = [RecvMeta::default(); BATCH_SIZE];
         let whole = self.batches.is_multiple_of(SAMPLE);
         let len = if whole || self.gro {
@@ -161,10 +175,11 @@ impl Sink {
         };
         drop(slices);
         self.batches += 1;
+        let now_ns = now_ns();
         let mut packets = 0;
         for (memory, meta) in self.memory.iter().zip(&meta[..messages]) {
             for datagram in memory[..meta.len].chunks(meta.stride.max(1)) {
-                self.viewers.take(datagram, whole);
+                self.viewers.take(datagram, whole, now_ns);
                 packets += 1;
             }
         }
@@ -174,7 +189,7 @@ impl Sink {
 
 impl Viewers {
     /// Counts a packet, of which only the start may be there unless it is `whole`: then it is opened.
-    fn take(&mut self, datagram: &[u8], whole: bool) {
+    fn take(&mut self, datagram: &[u8], whole: bool, now_ns: u64) {
         // RFC 5761, section 4.
         if datagram
             .get(1)
@@ -193,11 +208,14 @@ impl Viewers {
         };
         *packets += 1;
         self.received += 1;
+        if let Some(feedback) = &mut self.feedback {
+            feedback.note(number, datagram, now_ns / 1_000);
+        }
         if whole {
             match self.open(number, datagram) {
                 Some(sent_ns) if self.ages_ns.len() < self.ages_ns.capacity() => {
                     self.opened += 1;
-                    self.ages_ns.push(now_ns().saturating_sub(sent_ns));
+                    self.ages_ns.push(now_ns.saturating_sub(sent_ns));
                 }
                 Some(_) => self.opened += 1,
                 None => self.refused += 1,

@@ -1,9 +1,9 @@
 use super::rooms::{
-    AUDIO_PT, MID_ID, PUBLISHED_SSRC, Rooms, TRANSPORT_CC_ID, VIDEO_PT, Way, master_key,
+    AUDIO_PT, MID_ID, PUBLISHED_SSRC, Rooms, Source, TRANSPORT_CC_ID, VIDEO_PT, Way, master_key,
 };
 use super::{Options, sink};
 use anyhow::Context;
-use ion_srtp::Sealer;
+use ion_srtp::{Profile, Sealer};
 use ion_wire::rtp::{ExtForm, HeaderFields, HeaderWriter};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
 use rustix::time::{ClockId, clock_gettime};
@@ -22,6 +22,8 @@ const VIDEO_PACKETS_PER_S: f64 = 234.8;
 const FRAMES_PER_S: f64 = 30.0;
 const AUDIO_BYTES: u64 = 129;
 const AUDIO_PACKETS_PER_S: f64 = 49.5;
+/// What an encoding takes of the highest one's bitrate, itself first: as browsers share it among three.
+const LAYER_PERCENT: [u64; 3] = [100, 30, 8];
 /// Between two keyframes.
 const KEYFRAME_INTERVAL: u64 = 300;
 /// Frames of each source under way at most, so that those of one source do not melt together.
@@ -71,6 +73,8 @@ struct Publisher {
     audio: bool,
     ssrc: u32,
     viewers: u64,
+    /// Its frames have this share of the mix's bytes, percent.
+    percent: u64,
     sealer: Sealer,
     index: u64,
     timestamp: u32,
@@ -130,21 +134,13 @@ impl Publishers {
     pub(super) fn join(&mut self, rooms: &Rooms, media: SocketAddr) {
         self.media = media;
         self.numbers = vec![0; rooms.clients.len()];
-        let sources = rooms.sources.iter().zip(0_u32..);
-        self.sources = sources
-            .filter_map(|(source, number)| {
-                let key = master_key(rooms.profile, source.client, Way::In).ok()?;
-                Some(Publisher {
-                    address: rooms.clients[source.client as usize].address,
-                    client: source.client,
-                    audio: source.audio,
-                    ssrc: PUBLISHED_SSRC + number,
-                    viewers: u64::from(source.viewers),
-                    sealer: Sealer::new(rooms.profile, &key),
-                    index: 0,
-                    timestamp: 0,
-                    frame: 0,
-                })
+        self.sources = rooms
+            .sources
+            .iter()
+            .flat_map(|source| {
+                let address = rooms.clients[source.client as usize].address;
+                (0..source.layers)
+                    .filter_map(move |layer| Publisher::new(rooms.profile, source, layer, address))
             })
             .collect();
     }
@@ -263,6 +259,29 @@ impl Publishers {
 }
 
 impl Publisher {
+    /// Sends one encoding of a source.
+    fn new(profile: Profile, source: &Source, layer: u8, address: SocketAddr) -> Option<Self> {
+        let key = master_key(profile, source.client, Way::In).ok()?;
+        let below_top = source.layers - 1 - layer;
+        Some(Self {
+            address,
+            client: source.client,
+            audio: source.audio,
+            ssrc: PUBLISHED_SSRC + source.encoding + u32::from(layer),
+            // Viewers have room for the highest.
+            viewers: if below_top == 0 {
+                u64::from(source.viewers)
+            } else {
+                0
+            },
+            percent: LAYER_PERCENT[usize::from(below_top)],
+            sealer: Sealer::new(profile, &key),
+            index: 0,
+            timestamp: 0,
+            frame: 0,
+        })
+    }
+
     fn interval_ns(&self) -> u64 {
         let per_s = if self.audio {
             AUDIO_PACKETS_PER_S
@@ -287,7 +306,8 @@ impl Publisher {
         let (bytes, limit) = if self.audio {
             (AUDIO_BYTES, AUDIO_BYTES)
         } else {
-            (frame_bytes(shop.random, keyframe), VIDEO_BYTES)
+            let bytes = frame_bytes(shop.random, keyframe);
+            (bytes * self.percent / 100, VIDEO_BYTES)
         };
         let packets = bytes.div_ceil(limit);
         for number in 0..packets {
@@ -389,28 +409,33 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ion_srtp::Profile;
     use ion_wire::codec::{CodecKind, keyframe};
 
-    fn publisher() -> Publisher {
-        let profile = Profile::AeadAes128Gcm;
-        let key = master_key(profile, 0, Way::In).unwrap();
-        Publisher {
-            address: ([127, 16, 0, 1], 1).into(),
+    fn publisher(layers: u8, layer: u8) -> Publisher {
+        let source = Source {
             client: 0,
             audio: false,
-            ssrc: PUBLISHED_SSRC,
+            encoding: 0,
+            layers,
             viewers: 1,
-            sealer: Sealer::new(profile, &key),
-            index: 0,
-            timestamp: 0,
-            frame: 0,
-        }
+            workers: 1,
+        };
+        let address = ([127, 16, 0, 1], 1).into();
+        Publisher::new(Profile::AeadAes128Gcm, &source, layer, address).unwrap()
+    }
+
+    #[test]
+    fn viewers_get_the_highest_encoding_and_the_others_are_smaller() {
+        let all = [0, 1, 2].map(|layer| publisher(3, layer));
+        assert_eq!(all.each_ref().map(|one| one.viewers), [0, 0, 1]);
+        assert!(all.is_sorted_by_key(|one| one.percent));
+        assert!(all.is_sorted_by_key(|one| one.ssrc));
+        assert_eq!(publisher(1, 0).percent, 100);
     }
 
     #[test]
     fn frames_are_split_as_browsers_do_and_make_the_rate_of_the_mix() {
-        let (mut publisher, mut out) = (publisher(), Outgoing::default());
+        let (mut publisher, mut out) = (publisher(1, 0), Outgoing::default());
         let (mut random, mut number) = (Random(7), 0);
         let mut packets = 0;
         for _ in 0..300 {
@@ -436,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_first_packet_is_a_keyframes_and_ends_in_the_time() {
-        let publisher = publisher();
+        let publisher = publisher(1, 0);
         let mut payload = [0; 100];
         let before = now_ns();
         publisher.write_payload(&mut payload, true, true);
