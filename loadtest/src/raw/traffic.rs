@@ -213,11 +213,10 @@ impl Publishers {
             let outgoing = &mut self.outgoing;
             let left = &outgoing.packets[outgoing.next..];
             let limit = if self.burst == 0 {
-                left.len()
+                usize::MAX
             } else {
-                self.burst
+                self.burst.saturating_sub(usize::try_from(sent.packets)?)
             };
-            let limit = limit.saturating_sub(usize::try_from(sent.packets)?);
             let first = left[0];
             let run = left
                 .iter()
