@@ -142,6 +142,8 @@ impl Worker {
         let mut out = Outbox {
             batch: &mut self.batch,
             sender,
+            clock: self.shared.clock,
+            time: now,
             peers: &mut self.outboxes,
             sent: SendReport::default(),
             broken: None,
@@ -279,6 +281,9 @@ fn open_backend(
 struct Outbox<'a> {
     batch: &'a mut TransmitBatch<Frame>,
     sender: Sender<'a>,
+    clock: Clock,
+    /// As of the last send.
+    time: Micros,
     peers: &'a mut Outboxes,
     sent: SendReport,
     /// The first failure of the ring itself; nothing is sent after it.
@@ -299,8 +304,13 @@ impl Output for Outbox<'_> {
                 Ok(report) => self.sent += report,
                 Err(error) => self.broken = Some(error),
             }
+            self.time = self.clock.now();
         }
         self.batch.clear();
+    }
+
+    fn time(&self, _turn: Micros) -> Micros {
+        self.time
     }
 
     fn to_worker(&mut self, worker: usize, message: PeerMessage) -> Result<(), PeerMessage> {

@@ -34,6 +34,9 @@ pub(crate) struct Bandwidth {
     burst: Option<Burst>,
     /// Something was heard of the viewer's network: before, everything is sent.
     known: bool,
+    /// What is sent has to be spread, so as not to fill a queue. As of the last word from the viewer: this is looked at
+    /// for each picture, and the estimator's memory is far away by then.
+    limited: bool,
     /// What layers were last chosen for, bits per second.
     allocated: u64,
 }
@@ -71,6 +74,7 @@ impl Bandwidth {
             pacer: Pacer::default(),
             burst: None,
             known: false,
+            limited: false,
             allocated: 0,
         }
     }
@@ -108,7 +112,7 @@ impl Bandwidth {
 
     /// Whether what is sent has to be spread, so as not to fill a queue.
     pub(crate) fn is_limited(&self) -> bool {
-        self.known && self.sent.is_some() && !self.estimator.is_unlimited()
+        self.limited
     }
 
     /// Bits per second to share out, if that is known.
@@ -201,6 +205,8 @@ impl Engine {
             return;
         };
         let (target, budget) = (bandwidth.estimator.target_bps(), bandwidth.budget_bps());
+        let has_reports = bandwidth.known && bandwidth.sent.is_some();
+        bandwidth.limited = has_reports && !bandwidth.estimator.is_unlimited();
         let fell = budget.is_some_and(|budget| budget < bandwidth.allocated * 9 / 10);
         if let Some(counters) = self.transport_counters(row) {
             counters.estimate_bps.set(target);

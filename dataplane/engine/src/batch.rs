@@ -150,6 +150,7 @@ impl Engine {
         }
         for delivery in deliveries.drain(..) {
             if let Some(batch) = batches.get(delivery.batch as usize) {
+                let now = out.time(now);
                 self.serve(now, delivery.subscription, batch, out);
             }
         }

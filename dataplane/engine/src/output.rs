@@ -1,3 +1,4 @@
+use crate::time::Micros;
 use crate::transmit::TransmitBatch;
 use std::ops::DerefMut;
 
@@ -14,6 +15,13 @@ pub trait Output {
 
     /// Sends what is in the batch now and empties it: the batch is full.
     fn transmit(&mut self);
+
+    /// What time it is in a turn that began at `turn`. A picture for a thousand viewers takes milliseconds to send, and
+    /// each of them should be taken to have been sent theirs when they were, or our own work looks like a queue in
+    /// their networks.
+    fn time(&self, turn: Micros) -> Micros {
+        turn
+    }
 
     /// Gives a message to another worker.
     ///
