@@ -24,6 +24,8 @@ pub struct RawRun {
     pub seconds: u64,
     /// Times real time; 0 is as fast as it goes.
     pub speed: f64,
+    /// Viewers send transport-wide feedback, as browsers do.
+    pub feedback: bool,
 }
 
 impl RawRun {
@@ -42,7 +44,8 @@ impl RawRun {
             .args(["--workers", &self.workers.to_string()])
             .args(["--seconds", &self.seconds.to_string()])
             .args(["--speed", &self.speed.to_string()])
-            .args(scenario.raw_args());
+            .args(scenario.raw_args())
+            .args(self.feedback.then_some("--feedback"));
         // Workers take the last cores: the generator goes to the first.
         if let Some(core) = ion_io::affinity::allowed_cores()?.first() {
             command.args(["--core", &core.to_string()]);

@@ -6,6 +6,8 @@ use std::str::FromStr;
 pub enum Mix {
     /// One video of 235 packets a second.
     Video,
+    /// The same, and two smaller encodings of it.
+    Simulcast,
     /// One audio of 50 packets a second.
     Audio,
     /// Both, by one publisher to viewers of both.
@@ -15,13 +17,20 @@ pub enum Mix {
 }
 
 impl Mix {
-    const ALL: [Self; 4] = [Self::Video, Self::Audio, Self::Broadcast, Self::Meeting];
+    const ALL: [Self; 5] = [
+        Self::Video,
+        Self::Simulcast,
+        Self::Audio,
+        Self::Broadcast,
+        Self::Meeting,
+    ];
 
     /// As `ion-loadtest` has it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Video => "video",
+            Self::Simulcast => "simulcast",
             Self::Audio => "audio",
             Self::Broadcast => "broadcast",
             Self::Meeting => "meeting",

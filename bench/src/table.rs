@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Viewers between whose memory a viewer's is told, in real time: enough that what is made once (transmit memory, receive
 /// buffers, the history) has been touched with the fewer already.
 const MEMORY_VIEWERS: [u32; 2] = [500, 2_000];
+/// Viewers whose feedback is measured: so many keep a worker busy most of the time.
+const ADAPTED_VIEWERS: u32 = 1_500;
 /// Share of the frames that a reflector must have been sent in time for its latency to mean anything.
 const KEPT_UP: f64 = 0.95;
 const KIB: f64 = 1_024.0;
@@ -154,6 +156,8 @@ pub fn measure(
     rows.push(allocation_row());
     progress("memory of a viewer");
     rows.push(memory_row(plan, runner)?);
+    progress("congestion control");
+    rows.push(adaptation_row(plan, runner)?);
     progress("latency at half load");
     rows.extend(latency_rows(plan, runner, &runs)?);
     rows.push(Row {
@@ -306,6 +310,35 @@ fn memory_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
             MEMORY_VIEWERS[0], MEMORY_VIEWERS[1]
         ),
     })
+}
+
+/// What viewers' feedback, their estimates and the choice of a layer cost, in real time: against the same video without.
+fn adaptation_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
+    let (mut plain_ns, mut adapted_ns, mut reports) = (Vec::new(), Vec::new(), 0.0);
+    for _ in 0..plan.rounds {
+        for (feedback, mix, costs) in [
+            (false, Mix::Video, &mut plain_ns),
+            (true, Mix::Simulcast, &mut adapted_ns),
+        ] {
+            let raw = RawRun {
+                speed: 1.0,
+                feedback,
+                ..plan.raw.clone()
+            };
+            let result = raw.measure(runner, &scenario(mix, 1, ADAPTED_VIEWERS))?;
+            costs.push(pick(&result, "cpu_ns_per_packet").context("cpu_ns_per_packet")?);
+            reports = pick(&result, "feedback_sent").unwrap_or(0.0)
+                / pick(&result, "packets_received").unwrap_or(1.0);
+        }
+    }
+    let note = format!(
+        "{} against {} ns, {ADAPTED_VIEWERS} viewers at real-time rate; {} reports to a packet sent, whose way through the          kernel is in it",
+        shown(median(&adapted_ns).unwrap_or(0.0)),
+        shown(median(&plain_ns).unwrap_or(0.0)),
+        rounded_up(reports, 3),
+    );
+    let what = "simulcast with feedback against one video without, per packet";
+    Ok(ratio_row(what.into(), 1.1, &adapted_ns, &plain_ns, note))
 }
 
 /// What each further viewer adds.

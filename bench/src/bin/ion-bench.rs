@@ -90,6 +90,9 @@ struct AbOptions {
     /// Times real time; 0 is as fast as it goes.
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     speed: f64,
+    /// Viewers send transport-wide feedback; with `--speed 1`.
+    #[arg(long)]
+    feedback: bool,
     /// Forwarding threads of each.
     #[arg(long, value_name = "N", default_value_t = 1)]
     workers: u16,
@@ -192,6 +195,7 @@ fn run_ab(runner: &Runner, options: &Options, ab_options: &AbOptions) -> anyhow:
         workers: ab_options.workers,
         seconds: ab_options.seconds,
         speed: ab_options.speed,
+        feedback: ab_options.feedback,
     };
     let b = ab_options.b.as_ref().unwrap_or(&ab_options.a);
     let candidates = [
@@ -268,6 +272,7 @@ fn run_table(
             workers: 1,
             seconds: table_options.seconds,
             speed: 0.0,
+            feedback: false,
         },
         floor: table_options.floor.clone(),
         rounds: table_options.rounds,
