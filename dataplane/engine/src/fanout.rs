@@ -370,8 +370,11 @@ impl Tally {
         self.blanks += u64::from(numbers.manner.blank);
         self.frames += u64::from(numbers.manner.marker);
         if packet.keyframe && packet.codec.is_video() && !numbers.manner.blank {
-            let before = subscriber.last_keyframe.replace(numbers.timestamp);
-            self.key_frames += u64::from(before != Some(numbers.timestamp));
+            let before = subscriber.last_keyframe.map(|(timestamp, _)| timestamp);
+            if before != Some(numbers.timestamp) {
+                subscriber.last_keyframe = Some((numbers.timestamp, numbers.index));
+                self.key_frames += 1;
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::seal::{Header, has_room, low16, payload_for, seal_made, seal_media, s
 use crate::subscription::{Numbers, Source, Subscriber};
 use crate::time::Micros;
 use crate::transport::Transport;
-use ion_tables::{DropReason, Subscription as SubscriptionRow};
+use ion_tables::{DropReason, RowLink, Subscription as SubscriptionRow};
 use ion_wire::rtp::HeaderFields;
 use ion_wire::seq;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ enum Answer {
     },
     /// No longer here, or never sent.
     Missed,
+    /// No longer here, and without it the viewer's picture stands still until the next keyframe of this encoding.
+    Gone(RowLink),
     /// Sent a moment ago, or more than the viewer is entitled to.
     Suppressed,
 }
@@ -38,6 +40,7 @@ impl Engine {
     ) {
         let (mut asked, mut missed, mut suppressed, mut limited) = (0, 0, 0, 0_u64);
         let (mut sent, mut payload, mut bytes) = (0, 0, 0);
+        let mut gone = None;
         while let Some(sequence) = sequences.next() {
             asked += 1;
             let within = self.transports[transport as usize]
@@ -60,11 +63,18 @@ impl Engine {
                     bytes += b;
                 }
                 Answer::Missed => missed += 1,
+                Answer::Gone(encoding) => {
+                    missed += 1;
+                    gone = Some(encoding);
+                }
                 Answer::Suppressed => suppressed += 1,
             }
         }
         if limited > 0 {
             self.drop_of(transport, DropReason::RateLimited);
+        }
+        if let Some(encoding) = gone {
+            self.mend_by_keyframe(now, transport, encoding);
         }
         if let Some(counters) = self.subscription_counters(row) {
             counters.nack_messages_received.add(1);
@@ -78,6 +88,17 @@ impl Engine {
         counters.nacks_received.add(asked);
         counters.retransmitted_sent.add(sent);
         self.count_sent(transport, sent, bytes);
+    }
+
+    /// A viewer that was away for longer than the history reaches back asks for what nobody has any more. Browsers
+    /// ask for a keyframe themselves, but only after seconds without a picture.
+    fn mend_by_keyframe(&mut self, now: Micros, transport: u32, encoding: RowLink) {
+        let within = self.transports[transport as usize]
+            .as_deref_mut()
+            .is_some_and(|transport| transport.budget.take_keyframe(now));
+        if within {
+            self.want_keyframe(now, encoding);
+        }
     }
 
     fn send_again<O: Output<Message = PeerMessage>>(
@@ -106,7 +127,12 @@ impl Engine {
         };
         let packet = feed.history.get(position).cloned();
         let Some(packet) = packet.filter(|packet| packet.ssrc == source.ssrc) else {
-            return Answer::Missed;
+            let stands = subscriber.source == Some(source) && subscriber.is_missed(index);
+            return if stands {
+                Answer::Gone(source.encoding)
+            } else {
+                Answer::Missed
+            };
         };
         let Some(numbers) = subscriber.numbers_again(&packet, index) else {
             return Answer::Missed;

@@ -92,8 +92,8 @@ pub(crate) struct Subscriber {
     pub(crate) protection: Option<Box<Protection>>,
     /// Last full intra request of the viewer.
     pub(crate) fir_sequence: Option<u8>,
-    /// Timestamp of the keyframe counted last.
-    pub(crate) last_keyframe: Option<u32>,
+    /// Timestamp of the keyframe counted last, and the index of its first packet.
+    pub(crate) last_keyframe: Option<(u32, u64)>,
     pub(crate) freezes: Freezes,
     pub(crate) state: SubscriptionState,
 }
@@ -366,6 +366,12 @@ impl Subscriber {
     /// Whether an index was sent, as far as is remembered.
     pub(crate) fn was_sent(&self, index: u64) -> bool {
         self.sent.contains(index)
+    }
+
+    /// Whether a packet was sent that pictures since the last keyframe may need.
+    pub(crate) fn is_missed(&self, index: u64) -> bool {
+        let begins = self.last_keyframe.map_or(0, |(_, index)| index);
+        !self.audio && self.was_sent(index) && index >= begins
     }
 
     /// The state to store: what a successor needs to go on.

@@ -191,6 +191,43 @@ fn a_viewer_with_rtx_gets_what_it_lost_on_that_stream() {
 }
 
 #[test]
+fn what_nobody_has_any_more_is_mended_by_a_keyframe() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let viewer = world.client(0, true);
+    let track = world.video(publisher);
+    let sub = world.subscribe(viewer, track);
+    let ssrc = media_ssrc(sub);
+    for index in 100..190 {
+        world.send(publisher, &packet(index));
+        world.advance(33_000);
+    }
+    let first = world.clients[viewer].of(ssrc)[0].index;
+    let asked = world.plis(publisher).len();
+    // Still here, or never sent: no keyframe is needed for that.
+    world.send_rtcp(
+        viewer,
+        &nack(ssrc, &[(first + 89) as u16, (first + 95) as u16]),
+    );
+    assert_eq!(world.plis(publisher).len(), asked);
+    // Of two seconds ago, and pictures since then need it.
+    world.send_rtcp(
+        viewer,
+        &nack(ssrc, &[(first + 30) as u16, (first + 31) as u16]),
+    );
+    world.advance(20_000);
+    assert_eq!(world.plis(publisher).len(), asked + 1);
+    // A keyframe has come since: whoever asks late for what was before it does without.
+    for index in 190..202 {
+        world.send(publisher, &packet(index));
+        world.advance(33_000);
+    }
+    world.send_rtcp(viewer, &nack(ssrc, &[(first + 30) as u16]));
+    world.advance(2_000_000);
+    assert_eq!(world.plis(publisher).len(), asked + 1);
+}
+
+#[test]
 fn a_viewer_without_rtx_gets_the_same_packet_byte_by_byte() {
     let mut world = World::new(1);
     let publisher = world.client(0, false);
