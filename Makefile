@@ -78,6 +78,8 @@ lint: setup ## Check format, lints and tidiness
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	npm --prefix web-sdk run --silent lint
 	npm --prefix webapp run --silent lint
+	@scripts/npm.sh tests
+	npm --prefix tests run --silent check
 	@scripts/tidy.sh
 
 .PHONY: deny

@@ -60,15 +60,7 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
 fi
 
-if ! have node || ! have npm; then
-  printf 'tests: node 18.20 or later and npm are needed: install them and run this again\n' >&2
-  exit 1
-fi
-if ! cmp -s package-lock.json node_modules/.installed; then
-  echo 'tests: installs the packages of package-lock.json, for the browsers and for libdatachannel'
-  npm ci --no-audit --no-fund
-  cp package-lock.json node_modules/.installed
-fi
+../scripts/npm.sh tests
 if have python3 && ! cmp -s requirements.txt .venv/.installed; then
   echo 'tests: installs the packages of requirements.txt, for aiortc, FFmpeg and schemathesis'
   if python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt; then

@@ -1,7 +1,6 @@
 // What a scenario is, and what it is given: figures to note, checks that do not stop it, things that are ended after it.
 import { loadavg } from 'node:os';
 import { launchChromium, launchFirefox } from './browsers.mjs';
-import { Missing } from './missing.mjs';
 import { Child } from './process.mjs';
 import { Server } from './server.mjs';
 
@@ -13,7 +12,8 @@ import { Server } from './server.mjs';
  * @property {(t: Context) => Promise<void>} run
  */
 
-export { Missing };
+/** Something that the machine or the build lacks: the scenario is skipped, and this says why. */
+export class Missing extends Error {}
 
 export class Context {
   /** @param {{full: boolean, binDir: string, testsDir: string, resultsDir: string}} about */

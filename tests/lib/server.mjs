@@ -2,7 +2,6 @@
 import { access, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { Missing } from './missing.mjs';
 import { Child, freePort, run, until } from './process.mjs';
 
 const READY_TIMEOUT_MS = 20_000;
@@ -106,12 +105,6 @@ export class Server {
       if (answer.status === 200) found.push(...JSON.parse(answer.text).sessions.map((/** @type {any} */ one) => ({ identity, ...one })));
     }
     return found;
-  }
-
-  /** Skips the scenario where this server was built without rooms for the SDK. */
-  async needSignalling() {
-    const { status } = await this.get('/v1/signal');
-    if (status === 404) throw new Missing('this build of the server has no /v1/signal');
   }
 
   async metrics() {

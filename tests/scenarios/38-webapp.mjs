@@ -104,7 +104,6 @@ const call = {
   timeoutS: 240,
   run: async (t) => {
     const server = await t.server();
-    await server.needSignalling();
     const [one, other] = [await t.chromium(), await t.chromium()];
     const [ann, bob] = [await openPage(t, one, `${server.url}/room/call`), await openPage(t, other, `${server.url}/room/call`)];
     await ann.getByRole('meter').waitFor();

@@ -18,7 +18,6 @@ const call = {
   timeoutS: 240,
   run: async (t) => {
     const server = await t.server({ host: ownAddress() });
-    await server.needSignalling();
     const app = await sdkApp(t);
     const [chromium, firefox] = [await t.chromium(), await t.firefox()];
     const where = { url: server.url, room: 'call' };
@@ -91,7 +90,6 @@ const encrypted = {
   timeoutS: 120,
   run: async (t) => {
     const server = await t.server();
-    await server.needSignalling();
     const app = await sdkApp(t);
     const chromium = await t.chromium();
     const join = async (/** @type {string} */ identity, /** @type {string} */ passphrase) =>

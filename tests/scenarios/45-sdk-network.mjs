@@ -49,7 +49,6 @@ const drop = (seconds) => ({
   run: async (t) => {
     const network = await impairedNetwork(t, { delayAb: 5, delayBa: 5 });
     const server = await t.server({ netns: network.a.netns, host: network.a.address });
-    await server.needSignalling();
     const [near, far] = [await t.chromium({ netns: network.a.netns }), await t.chromium({ netns: network.b.netns })];
     const join = async (/** @type {any} */ browser, /** @type {string} */ url, /** @type {string} */ identity) => {
       const page = await browser.newPage();
@@ -88,7 +87,6 @@ const socket = {
   timeoutS: 90,
   run: async (t) => {
     const server = await t.server();
-    await server.needSignalling();
     const app = await sdkApp(t);
     const chromium = await t.chromium();
     const page = await chromium.newPage();
@@ -137,7 +135,6 @@ const controlPlane = {
   timeoutS: 120,
   run: async (t) => {
     const server = await t.server();
-    await server.needSignalling();
     const app = await sdkApp(t);
     const chromium = await t.chromium();
     const where = { url: server.url, room: 'killed' };

@@ -31,7 +31,6 @@ const tiles = {
   timeoutS: 180,
   run: async (t) => {
     const server = await t.server();
-    await server.needSignalling();
     const app = await sdkApp(t);
     const chromium = await t.chromium();
     const where = { url: server.url, room: 'tiles' };
