@@ -37,7 +37,7 @@ pub(crate) enum Gaps {
     Same,
     /// Packets before this one are missing and will be asked for.
     Opened,
-    /// More is missing than can be asked for: only a keyframe helps.
+    /// More is missing than can be asked for, or for longer than anybody keeps it: only a keyframe helps.
     TooMany,
 }
 
@@ -46,6 +46,8 @@ pub(crate) struct NackGenerator {
     /// In order of index.
     gaps: Vec<Gap>,
     newest: Option<u64>,
+    /// When that came, unless to a predecessor.
+    came: Option<Micros>,
     rtt: u64,
     rtt_known: bool,
 }
@@ -56,6 +58,7 @@ impl NackGenerator {
         Self {
             gaps: Vec::with_capacity(MISSING),
             newest,
+            came: None,
             rtt: RTT_DEFAULT_US,
             rtt_known: false,
         }
@@ -79,7 +82,7 @@ impl NackGenerator {
 
     fn take(&mut self, now: Micros, index: u64, answers: bool) -> Gaps {
         let Some(newest) = self.newest else {
-            self.newest = Some(index);
+            (self.newest, self.came) = (Some(index), Some(now));
             return Gaps::Same;
         };
         if index <= newest {
@@ -92,11 +95,13 @@ impl NackGenerator {
             return Gaps::Same;
         }
         self.newest = Some(index);
+        let before = self.came.replace(now);
+        let is_old = before.is_some_and(|at| now.since(at) >= NACK_GIVE_UP_US);
         let missing = index - newest - 1;
         if missing == 0 {
             return Gaps::Same;
         }
-        if missing > (MISSING - self.gaps.len()) as u64 {
+        if missing > (MISSING - self.gaps.len()) as u64 || is_old {
             self.gaps.clear();
             return Gaps::TooMany;
         }
@@ -196,6 +201,21 @@ mod tests {
         assert_eq!(due(&mut nack, 0), [2]);
         nack.received(Micros(30_000), 2);
         assert_eq!(nack.rtt(), Some(30_000));
+    }
+
+    #[test]
+    fn what_is_missing_since_a_second_is_not_asked_for() {
+        let mut nack = NackGenerator::after(None);
+        nack.received(Micros(0), 1);
+        assert_eq!(nack.received(Micros(900_000), 3), Gaps::Opened);
+        // The publisher was away, and has none of it left.
+        assert_eq!(nack.received(Micros(1_900_000), 50), Gaps::TooMany);
+        assert!(nack.is_empty());
+        // A picture each two seconds is no outage.
+        assert_eq!(nack.received(Micros(3_900_000), 51), Gaps::Same);
+        // A successor does not know when the last one came.
+        let mut nack = NackGenerator::after(Some(51));
+        assert_eq!(nack.received(Micros(9_000_000), 53), Gaps::Opened);
     }
 
     #[test]

@@ -32,6 +32,8 @@ const RECOVERY: f64 = 0.4;
 const SILENCE_US: u64 = 600_000;
 /// With nothing heard for this long, what was known of queue and loss is out of date, microseconds.
 const REST_US: u64 = 2_000_000;
+/// Of the target before such a rest, what there is at once when the path answers again: it was cut, and not full.
+const RESUMED: f64 = 0.5;
 /// A receiver's own estimate counts for this long, microseconds.
 const REMB_US: u64 = 5_000_000;
 /// A leap of the delay by this much is a leap of a clock, microseconds.
@@ -91,6 +93,8 @@ pub struct IonEstimator {
     capacity: Option<f64>,
     retreat: Retreat,
     silenced: Micros,
+    /// The target before silence lowered it.
+    before_silence: Option<f64>,
     rested: Micros,
     remb: Option<(f64, Micros)>,
     competition: Competition,
@@ -132,6 +136,7 @@ impl IonEstimator {
             capacity: None,
             retreat: Retreat::new(),
             silenced: Micros(0),
+            before_silence: None,
             rested: Micros(0),
             remb: None,
             competition: Competition::new(),
@@ -250,6 +255,17 @@ impl IonEstimator {
             .is_some_and(|sent| sent > 0.75 * self.target)
     }
 
+    /// The path is heard of again. After a whole outage what was lost in it says nothing of the path as it is now.
+    fn answered(&mut self, away_us: u64) {
+        let Some(before) = self.before_silence.take() else {
+            return;
+        };
+        if away_us > REST_US {
+            self.loss = LossMeter::new();
+            self.set(self.target.max(RESUMED * before));
+        }
+    }
+
     fn grow(&mut self, now: Micros) {
         let passed_us = now.since(self.grown).min(200_000);
         self.grown = now;
@@ -295,8 +311,11 @@ impl Estimator for IonEstimator {
         let rtt = now.since(last.sent);
         self.heard_us = rtt.min(2_000_000);
         self.rtt_us = (7 * self.rtt_us + rtt.min(2_000_000)) / 8;
-        self.last_feedback = Some(now);
+        let heard = self.last_feedback.replace(now);
         let judged = self.take(now, packets);
+        if packets.iter().any(|packet| packet.arrived.is_some()) {
+            self.answered(heard.map_or(0, |at| now.since(at)));
+        }
         if let Some(sent) = self.sent.bps_at_most(RATE_US) {
             self.usual += (sent - self.usual) * USUAL_WEIGHT;
         }
@@ -385,6 +404,7 @@ impl Estimator for IonEstimator {
             self.silenced = now;
             self.growth = GROWTH.0;
             self.prober.postpone(now);
+            self.before_silence.get_or_insert(self.target);
             self.set(self.target * 0.6);
         }
     }

@@ -257,10 +257,11 @@ fn when_all_layers_are_silent_none_is_better() {
     let (low, high) = (layer("q"), layer("f"));
     let track = world.track(publisher, true, &[&low, &high]);
     let sub = world.subscribe(viewer, track);
-    let mut index = 0;
+    let mut next = [1; 2];
     let mut frame = |world: &mut World, layers: &[u32], key: bool| {
-        index += 1;
         for &layer in layers {
+            let index = next[layer as usize];
+            next[layer as usize] += 1;
             let rid: &[u8] = if layer == 0 { b"q" } else { b"f" };
             let packet = Rtp::new(10 + layer, VP8, index, 0, &vp8(key, index))
                 .with(ExtensionKind::Mid, b"1")

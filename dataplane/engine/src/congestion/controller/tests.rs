@@ -68,6 +68,37 @@ fn silence_lowers_it_and_a_receiver_bounds_it() {
 }
 
 #[test]
+fn after_an_outage_it_goes_on_with_half_and_after_a_hiccup_with_little() {
+    for (tenths, resumes) in [(150, true), (15, false)] {
+        let mut estimator = IonEstimator::new(Bounds::default());
+        drive(&mut estimator, 1, 5, 4_000_000, 50_000_000);
+        let before = estimator.target_bps();
+        let end = 6_000_000 + tenths * 100_000;
+        for tenth in 0..tenths {
+            let now = Micros(6_000_000 + tenth * 100_000);
+            estimator.on_timeout(now, Some(Micros(6_000_000)));
+        }
+        assert!(estimator.target_bps() < before / 2);
+        // What was sent in the outage is lost, what came after it has arrived.
+        let packets: Vec<_> = (0..60)
+            .map(|at: u64| {
+                let sent = end - 200_000 + at * 4_000;
+                PacketReport {
+                    sent: Micros(sent),
+                    arrived: (at >= 50).then_some((sent + 20_000).cast_signed()),
+                    bytes: 1_000,
+                    ecn: Ecn::NotEct,
+                    probe: None,
+                }
+            })
+            .collect();
+        estimator.on_feedback(Micros(end + 100_000), &packets);
+        let after = estimator.target_bps();
+        assert_eq!(after >= before / 2, resumes, "{before} → {after}");
+    }
+}
+
+#[test]
 fn a_clock_that_leaps_is_no_queue() {
     let mut estimator = IonEstimator::new(Bounds::default());
     drive(&mut estimator, 1, 5, 2_000_000, 50_000_000);
