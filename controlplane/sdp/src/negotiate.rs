@@ -343,7 +343,8 @@ impl<'a> Answerer<'a> {
         self.sdp.media.push(media);
     }
 
-    /// The answer to a section that nothing flows in, and that may be used later.
+    /// The answer to a section that nothing flows in, and that may be used later: with the layers that it had, which a browser
+    /// otherwise gives up for good.
     pub(crate) fn idle(&mut self, offered: &Media) {
         let codecs: Vec<Codec> = offered
             .codecs
@@ -356,6 +357,14 @@ impl<'a> Answerer<'a> {
         }
         let mut media = self.section(offered, Direction::Inactive);
         media.codecs = codecs;
+        if offered.simulcast.is_some() {
+            let names = |kind| {
+                use ExtensionKind::{Mid, RepairedRid, Rid};
+                matches!(kind, Mid | Rid | RepairedRid)
+            };
+            (media.extensions, _) = self.answer_extensions(offered, Direction::RecvOnly, names);
+            crate::whip::answer_layers(&mut media, offered);
+        }
         self.sdp.media.push(media);
     }
 

@@ -144,9 +144,7 @@ pub(crate) fn track(
     } else {
         Vec::new()
     };
-    if !rids.is_empty() {
-        add_simulcast(&mut media, offered, &rids);
-    }
+    add_simulcast(&mut media, offered, &rids);
     let encodings = encodings(offered, rids, (rtx_pt.is_some(), fec_pt.is_some()));
     answerer.sdp.media.push(media);
     Ok(PublishTrack {
@@ -214,7 +212,19 @@ fn rids_to_receive(offered: &Media, pt: u8) -> Vec<String> {
     }
 }
 
+/// Takes the layers of a section that is not used now.
+pub(crate) fn answer_layers(media: &mut Media, offered: &Media) {
+    let Some(first) = media.codecs.first() else {
+        return;
+    };
+    let rids = rids_to_receive(offered, first.pt);
+    add_simulcast(media, offered, &rids);
+}
+
 fn add_simulcast(media: &mut Media, offered: &Media, rids: &[String]) {
+    if rids.is_empty() {
+        return;
+    }
     let line = |id: &String| Rid {
         id: id.clone(),
         direction: RidDirection::Recv,

@@ -2,6 +2,7 @@
 //! Hostnames and addresses in `tests/data` were replaced by documentation ones.
 
 mod common;
+mod duplex;
 mod fragment;
 mod limits;
 mod parse;
