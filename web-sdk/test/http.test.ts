@@ -60,6 +60,12 @@ describe('refusals by HTTP', () => {
     });
   });
 
+  it('tell why a token is refused', async () => {
+    const body = JSON.stringify({ type: 'urn:ion:problem:token-revoked', title: 'The token was revoked' });
+    const error = await httpError(new Response(body, { status: 401, headers: { 'content-type': 'application/problem+json' } }));
+    expect(error).toMatchObject({ reason: 'tokenRevoked', status: 401 });
+  });
+
   it('survive a broken document', async () => {
     const error = await httpError(new Response('{', { status: 401, headers: { 'content-type': 'application/json' } }));
     expect(error).toMatchObject({ reason: 'tokenInvalid', message: '{ (HTTP 401)' });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { withOpus } from '../src/peer/opus.js';
 import { type Section, planReceiving } from '../src/peer/sections.js';
+import { StallMeter } from '../src/room/stall.js';
 import { Recovery, type RecoveryEffect, type RecoveryInput } from '../src/room/recovery.js';
 import { StatsMeter } from '../src/stats.js';
 
@@ -122,6 +123,22 @@ describe('recovery', () => {
     expect(bench.recovery.healthy).toBe(true);
   });
 
+  it('restarts ICE when socket and media were away together, before ICE knows', () => {
+    const bench = new Bench().up();
+    const stalled = (is: boolean): string[] => bench.do({ type: 'stalled', stalled: is });
+    expect(stalled(true)).toEqual(['probe']);
+    // The socket answers: it is the media alone, and ICE's business.
+    expect(bench.do({ type: 'signal', open: true })).toEqual([]);
+    bench.do({ type: 'signal', open: false });
+    expect(bench.do({ type: 'signal', open: true })).toEqual(['restartIce']);
+    expect(bench.recovery.healthy).toBe(true);
+    // Media that came again while the socket was away needs nothing.
+    expect(stalled(true)).toEqual(['probe']);
+    bench.do({ type: 'signal', open: false });
+    expect(stalled(false)).toEqual([]);
+    expect(bench.do({ type: 'signal', open: true })).toEqual([]);
+  });
+
   it('makes a new connection when restarts do not help, several times, then gives up', () => {
     const bench = new Bench().up();
     bench.media('failed');
@@ -139,6 +156,24 @@ describe('recovery', () => {
     away.do({ type: 'signal', open: false });
     expect(away.do({ type: 'lost' })).toEqual([]);
     expect(away.do({ type: 'signal', open: true })).toEqual(['newConnection']);
+  });
+});
+
+describe('a stall', () => {
+  const looks = (text: string): string => {
+    const meter = new StallMeter();
+    const said = { true: '!', false: '.', undefined: ' ' };
+    return Array.from(text, (one) => said[String(meter.look(one === 'x')) as keyof typeof said]).join('').trimEnd();
+  };
+
+  it('is told once, when what came steadily stops, and when it comes again', () => {
+    expect(looks('xxxxxxxxxx---')).toBe('            !');
+    expect(looks('xxxxx-xxxxxx-xx---------x')).toBe(`${' '.repeat(17)}!${' '.repeat(6)}.`);
+  });
+
+  it('is none where little came', () => {
+    expect(looks('x--x---x---x---x---x---')).toBe('');
+    expect(looks('-------xxxxx------------')).toBe('');
   });
 });
 

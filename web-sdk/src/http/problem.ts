@@ -20,7 +20,7 @@ export class HttpError extends IonError {
   readonly type: string;
 
   constructor(status: number, message: string, type = 'about:blank', retryAfterMs?: number) {
-    super(reasonOf(status), message, { retryAfterMs });
+    super(TOKEN_PROBLEMS.get(type) ?? reasonOf(status), message, { retryAfterMs });
     this.status = status;
     this.type = type;
   }
@@ -46,6 +46,13 @@ export async function httpError(response: Response): Promise<HttpError> {
     retryAfterMs(response.headers.get('retry-after'), Date.now()),
   );
 }
+
+/** Problems that a status alone does not tell apart. */
+const TOKEN_PROBLEMS: ReadonlyMap<string, ErrorReason> = new Map([
+  ['urn:ion:problem:token-missing', 'tokenMissing'],
+  ['urn:ion:problem:token-expired', 'tokenExpired'],
+  ['urn:ion:problem:token-revoked', 'tokenRevoked'],
+]);
 
 function reasonOf(status: number): ErrorReason {
   switch (status) {

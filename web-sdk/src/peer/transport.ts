@@ -68,6 +68,8 @@ export interface PeerEvents {
 
 interface TransceiverSection extends Section {
   readonly transceiver: RTCRtpTransceiver;
+  /** Whether it was made for simulcast. */
+  readonly layered: boolean;
   send: SendTrack | undefined;
   /** Whether `receiving` was told of its present use. */
   told: boolean;
@@ -125,8 +127,7 @@ export class PeerTransport extends Emitter<PeerEvents> {
       const init: RTCRtpTransceiverInit = { direction: 'sendonly', streams: [new MediaStream([track])] };
       if (encodings.length > 0) init.sendEncodings = encodings.map((one) => ({ ...one }));
       const transceiver = this.pc.addTransceiver(track, init);
-      if (encodings.length > 1) offerStreamIds(transceiver);
-      section = { kind, transceiver, use: { side: 'send', cid: offer.cid }, send, told: true };
+      section = { kind, transceiver, layered: encodings.length > 1, use: { side: 'send', cid: offer.cid }, send, told: true };
       this.#sections.push(section);
     } else {
       const { sender } = section.transceiver;
@@ -173,6 +174,15 @@ export class PeerTransport extends Emitter<PeerEvents> {
   carriedBy(mid: string): string | undefined {
     const use = this.#sections.find(({ transceiver }) => transceiver.mid === mid)?.use;
     return use?.side === 'send' ? use.cid : use?.publication;
+  }
+
+  /** When a packet came last, on the clock of `getSynchronizationSources`; undefined if none came after `afterMs`. Looks no further than at the first. */
+  newestPacketMs(afterMs: number): number | undefined {
+    for (const { use, transceiver } of this.#sections) {
+      if (use.side !== 'receive' || use.publication === undefined) continue;
+      for (const { timestamp } of transceiver.receiver.getSynchronizationSources()) if (timestamp > afterMs) return timestamp;
+    }
+    return undefined;
   }
 
   /** What to receive from now on, all of it. Resolves when the server has agreed; at once if nothing changes. */
@@ -229,6 +239,7 @@ export class PeerTransport extends Emitter<PeerEvents> {
     const restart = this.#restart;
     const opus = new Map<string, OpusParameters>();
     try {
+      for (const { transceiver, layered } of this.#sections) if (layered) offerStreamIds(transceiver);
       const made = await pc.createOffer({ iceRestart: restart });
       const sdp = this.#options.hooks?.offer?.(made.sdp ?? '') ?? made.sdp ?? '';
       await pc.setLocalDescription({ type: 'offer', sdp });
@@ -269,7 +280,7 @@ export class PeerTransport extends Emitter<PeerEvents> {
     }
     for (const { kind, publication } of add) {
       const transceiver = this.pc.addTransceiver(kind, { direction: 'recvonly' });
-      this.#sections.push({ kind, transceiver, use: { side: 'receive', publication }, send: undefined, told: false });
+      this.#sections.push({ kind, transceiver, layered: false, use: { side: 'receive', publication }, send: undefined, told: false });
       this.emit('assigned', publication, transceiver);
     }
     return this.#sections.filter(({ use, told }) => !told && use.side === 'receive' && use.publication !== undefined);
@@ -310,8 +321,8 @@ interface ExtensionControl {
 }
 
 /**
- * Offers the extensions that simulcast needs. Chromium leaves out of later offers what no answer has taken so far, and then
- * refuses its own offer.
+ * Offers the extensions that simulcast needs. Chromium leaves out of later offers what the last answer did not take, such as that to
+ * a section which has stopped sending, and then refuses its own offer.
  */
 function offerStreamIds(transceiver: RTCRtpTransceiver): void {
   const control = transceiver as ExtensionControl;

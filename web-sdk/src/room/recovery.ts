@@ -14,6 +14,8 @@ export type RecoveryInput =
   | { readonly type: 'signal'; readonly open: boolean }
   /** `connectionState` of the present peer connection. */
   | { readonly type: 'media'; readonly state: RTCPeerConnectionState }
+  /** Media that came steadily has stopped, or comes again: seconds before `media` says so. */
+  | { readonly type: 'stalled'; readonly stalled: boolean }
   /** The server says that our transport is gone, or we are a new participant: nothing of the connection is worth keeping. */
   | { readonly type: 'lost' }
   | { readonly type: 'timer' };
@@ -32,6 +34,7 @@ export class Recovery {
   #media: 'fresh' | 'up' | 'down' | 'lost' = 'fresh';
   #dueMs = Infinity;
   #graceEndsMs = 0;
+  #stalled = false;
   #restarts = 0;
   #connections = 0;
 
@@ -48,10 +51,10 @@ export class Recovery {
   handle(input: RecoveryInput, nowMs: number): RecoveryEffect[] {
     switch (input.type) {
       case 'signal':
-        this.#signal = input.open;
-        // A socket that came back may have been away for long: media that is still down needs help at once.
-        if (input.open && (this.#media === 'down' || this.#media === 'lost')) this.#dueMs = Math.max(nowMs, this.#graceEndsMs);
-        return this.#step(nowMs);
+        return this.#signalIs(input.open, nowMs);
+      case 'stalled':
+        this.#stalled = input.stalled;
+        return input.stalled && this.#media === 'up' && this.#signal ? [{ type: 'probe' }] : [];
       case 'media':
         return this.#mediaIs(input.state, nowMs);
       case 'lost':
@@ -64,10 +67,24 @@ export class Recovery {
     }
   }
 
+  #signalIs(open: boolean, nowMs: number): RecoveryEffect[] {
+    const isBack = open && !this.#signal;
+    this.#signal = open;
+    // Socket and media were away together, so the network was, and may be another one now: ICE would find out too late.
+    if (isBack && this.#stalled && this.#media === 'up') {
+      this.#stalled = false;
+      return [{ type: 'restartIce' }];
+    }
+    // A socket that came back may have been away for long: media that is still down needs help at once.
+    if (open && (this.#media === 'down' || this.#media === 'lost')) this.#dueMs = Math.max(nowMs, this.#graceEndsMs);
+    return this.#step(nowMs);
+  }
+
   #mediaIs(state: RTCPeerConnectionState, nowMs: number): RecoveryEffect[] {
     switch (state) {
       case 'connected':
         this.#media = 'up';
+        this.#stalled = false;
         this.#dueMs = Infinity;
         this.#restarts = 0;
         this.#connections = 0;

@@ -18,6 +18,7 @@ import { Recovery, type RecoveryInput } from './recovery.js';
 import { type RoomInput, type Told, find, findPublication, reduce } from './reduce.js';
 import { RemotePublication } from './remote.js';
 import { NO_ROOM, type RoomSnapshot, type RoomStatus } from './snapshot.js';
+import { StallWatch } from './stall.js';
 import { Wishes } from './wishes.js';
 import { VERSION } from '../version.js';
 
@@ -76,6 +77,7 @@ export class Room extends Emitter<RoomEvents> {
   #client: SignalClient | undefined;
   #peer: PeerTransport | undefined;
   #peers = 0;
+  #stallWatch: StallWatch | undefined;
   #joined: Joined | undefined;
   #subscriptions: readonly PublicationId[] = [];
   #recoveryTimer: ReturnType<typeof setTimeout> | undefined;
@@ -249,6 +251,7 @@ export class Room extends Emitter<RoomEvents> {
       exchange: (offer, options) => client.request('offer', offer, options),
     });
     this.#peer = peer;
+    this.#stallWatch = new StallWatch((afterMs) => peer.newestPacketMs(afterMs), (stalled) => { this.#recover({ type: 'stalled', stalled }); });
     this.#listenTo(peer);
     this.#recover({ type: 'media', state: 'connecting' });
     this.local.moveTo(peer);
@@ -296,6 +299,7 @@ export class Room extends Emitter<RoomEvents> {
   #dropPeer(): void {
     const peer = this.#peer;
     this.#peer = undefined;
+    this.#stallWatch?.close();
     peer?.close();
     for (const id of this.#remotes.keys()) this.#trackIs(id, undefined);
   }

@@ -10,8 +10,8 @@ const ATTEMPT_MS = { short: 1000, long: 4000, longEvery: 3 };
 const FIRST_JOIN_MS = 12_000;
 /** How long a lost session is tried for before the client gives up. */
 const GIVE_UP_MS = 120_000;
-/** A socket in doubt has this long to answer a ping. */
-const PROBE_MS = 2500;
+/** A socket in doubt has this long to answer a ping: so many of its round trips and this much more, or `most` where none was measured. */
+const PROBE = { roundTrips: 4, moreMs: 250, mostMs: 2500 };
 /** Waits between attempts: the first is short, each is longer, none longer than this. */
 const BACKOFF = { firstMs: 250, factor: 1.6, mostMs: 5000 };
 /** Silence that ends a socket, in ping intervals. */
@@ -87,6 +87,8 @@ export class SignalMachine {
   #givesUpMs = Infinity;
   #pingMs = Infinity;
   #heardMs = 0;
+  #askedMs = 0;
+  #roundTripMs: number | undefined;
   #probeEndsMs = Infinity;
   #effects: SignalEffect[] = [];
 
@@ -128,7 +130,7 @@ export class SignalMachine {
         this.#open(nowMs);
         break;
       case 'opened':
-        this.#greet(input.token);
+        this.#greet(input.token, nowMs);
         break;
       case 'closed':
         this.#lost(nowMs);
@@ -145,7 +147,7 @@ export class SignalMachine {
         break;
       case 'probe':
         if (this.#phase === 'open' && this.#probeEndsMs === Infinity) {
-          this.#probeEndsMs = nowMs + PROBE_MS;
+          this.#probeEndsMs = nowMs + this.#probeMs();
           this.#ping(nowMs);
         }
         break;
@@ -169,8 +171,9 @@ export class SignalMachine {
     this.#effects.push({ type: 'open' });
   }
 
-  #greet(token: string | undefined): void {
+  #greet(token: string | undefined, nowMs: number): void {
     if (this.#phase !== 'connecting') return;
+    this.#askedMs = nowMs;
     this.#phase = 'greeting';
     this.#greetingId = this.#nextId++;
     const request: Request =
@@ -203,7 +206,9 @@ export class SignalMachine {
   }
 
   #answer(answer: { id: number } & Answer, nowMs: number): void {
+    if (answer.type === 'pong') this.#roundTripMs = Math.max(0, nowMs - answer.at);
     if (answer.id === this.#greetingId) {
+      this.#roundTripMs ??= nowMs - this.#askedMs;
       if (this.#phase === 'greeting') this.#greeted(answer, nowMs);
       return;
     }
@@ -300,7 +305,12 @@ export class SignalMachine {
         if (nowMs >= this.#phaseEndsMs) this.#open(nowMs);
         break;
       case 'open':
-        if (nowMs >= this.#probeEndsMs || nowMs >= this.#heardMs + this.#silenceMs()) {
+        if (nowMs >= this.#probeEndsMs) {
+          // It was found dead, and had not been refused: another can be had at once, if at all.
+          this.#effects.push({ type: 'close' });
+          this.#lost(nowMs);
+          this.#open(nowMs);
+        } else if (nowMs >= this.#heardMs + this.#silenceMs()) {
           this.#effects.push({ type: 'close' });
           this.#lost(nowMs);
         } else if (nowMs >= this.#pingMs) this.#ping(nowMs);
@@ -314,6 +324,11 @@ export class SignalMachine {
   #ping(nowMs: number): void {
     this.#pingMs = nowMs + this.#intervalMs();
     this.#send(this.#nextId++, { type: 'ping', at: Math.round(nowMs) });
+  }
+
+  #probeMs(): number {
+    if (this.#roundTripMs === undefined) return PROBE.mostMs;
+    return Math.min(PROBE.mostMs, PROBE.roundTrips * this.#roundTripMs + PROBE.moreMs);
   }
 
   #intervalMs(): number {
