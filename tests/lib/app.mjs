@@ -10,7 +10,7 @@ const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 360, height: 740 };
 
 /** Keeps every connection of a page, for its statistics. */
-function keepConnections() {
+export function keepConnections() {
   const page = /** @type {any} */ (globalThis);
   page.ionConnections = [];
   page.RTCPeerConnection = class extends page.RTCPeerConnection {
@@ -24,12 +24,14 @@ function keepConnections() {
 
 /**
  * A page of the app. What its own policy refuses, and what throws, is a failure of the scenario.
- * @param {Context} t @param {{newPage: () => Promise<Page>}} browser @param {string} url @returns {Promise<Page>}
+ * @param {Context} t @param {{newPage: () => Promise<Page>}} browser @param {string} url @param {() => void} [prepare] runs in the page before its own scripts
+ * @returns {Promise<Page>}
  */
-export async function openPage(t, browser, url) {
+export async function openPage(t, browser, url, prepare = () => {}) {
   const page = await browser.newPage();
   await page.setViewportSize(DESKTOP);
   await page.addInitScript(keepConnections);
+  await page.addInitScript(prepare);
   page.on('pageerror', (error) => t.check(false, `${page.url()} threw: ${error.message}`));
   page.on('console', (line) => {
     if (/content security policy|refused to/i.test(line.text())) t.check(false, `${page.url()}: ${line.text()}`);
@@ -98,4 +100,22 @@ export async function grows(page, what) {
     const now = await received(page);
     return now.frames > before.frames + 15 && now.audio > before.audio + 25;
   });
+}
+
+/** Joins a room through its lobby. @param {Page} page @param {string} name */
+export async function joinCall(page, name) {
+  await page.getByLabel('Your name').fill(name);
+  await page.getByRole('button', { name: 'Join', exact: true }).click();
+  await controls(page).waitFor({ timeout: 20_000 });
+}
+
+/** @param {Page} page */
+export const controls = (page) => page.getByRole('region', { name: 'Call controls' });
+/** A participant's tile. @param {Page} page @param {string} name */
+export const tile = (page, name) => page.getByRole('listitem', { name, exact: true });
+
+/** Presses a button of somebody's moderation menu. @param {Page} page @param {string} who @param {string} action */
+export async function moderate(page, who, action) {
+  await page.getByRole('button', { name: `Moderate ${who}` }).click();
+  await page.getByRole('group', { name: `Moderate ${who}` }).getByRole('button', { name: action }).click();
 }

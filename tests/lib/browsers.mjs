@@ -31,6 +31,7 @@ const CHROMIUM_FLAGS = [
  * @typedef {object} Page
  * @property {(url: string) => Promise<unknown>} goto
  * @property {(run: (arg: any) => any, arg?: any) => Promise<any>} evaluate
+ * @property {(options: {path: any}) => Promise<unknown>} screenshot
  */
 /**
  * @typedef {object} Browser

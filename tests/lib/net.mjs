@@ -16,7 +16,7 @@ export function ownAddress() {
 }
 
 /** Addresses of the two ends; they exist inside the namespaces only. */
-const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2' };
+const ADDRESS = { a: '10.213.7.1', b: '10.213.7.2', elsewhere: '10.213.7.3' };
 
 /** @param {string[]} args */
 const ip = (...args) => run('ip', args);
@@ -153,6 +153,12 @@ export async function impairedNetwork(t, { lossAb = 0, lossBa = 0, delayAb = 0, 
     b: { netns: names.b, address: ADDRESS.b },
     /** Cuts the wire, or mends it. @param {boolean} whole */
     wire: (whole) => child.process.kill(whole ? 'SIGUSR2' : 'SIGUSR1'),
+    elsewhere: ADDRESS.elsewhere,
+    /** Gives B that other address in place of its own, as a client has that went to another network. */
+    move: async () => {
+      await ip('-n', names.b, 'addr', 'del', `${ADDRESS.b}/24`, 'dev', 'veth-b');
+      await ip('-n', names.b, 'addr', 'add', `${ADDRESS.elsewhere}/24`, 'dev', 'veth-b');
+    },
     /** Ends the bridge. @returns {Promise<{ab: Way, ba: Way}>} what it did */
     stop: async () => {
       await child.end();

@@ -18,6 +18,9 @@ import { openApp } from './sdk.mjs';
  * @property {number} bytes
  */
 
+/** Frames of others are looked for this often, in milliseconds. */
+const LOOK_MS = 50;
+
 /** @param {{url: string, token: string, room: string, identity: string, options: object, tile: {width: number, height: number}}} how */
 async function joinInPage({ url, token, room: name, identity, options, tile }) {
   const page = /** @type {any} */ (globalThis);
@@ -122,14 +125,58 @@ export class Participant {
       all.filter((one) => one.identity === identity).reduce((sum, one) => sum + one[what], 0);
     await until(`${this.identity} sees and hears ${identities.join(', ')} ${when}`, timeoutMs, async () => {
       const now = await this.seen();
-      return identities.every(
-        (one) => count(now, one, 'frames') > count(from, one, 'frames') + 10 && (!audio || count(now, one, 'samples') > count(from, one, 'samples') + 10_000),
-      );
+      const grown = (/** @type {string} */ one, /** @type {'frames' | 'samples'} */ what) => count(now, one, what) - count(from, one, what);
+      const missed = identities.filter((one) => grown(one, 'frames') <= 10 || (audio && grown(one, 'samples') <= 10_000));
+      if (missed.length > 0) throw new Error(missed.map((one) => `${one}: ${grown(one, 'frames')} frames, ${grown(one, 'samples')} samples`).join('; '));
+      return true;
     });
   }
 
   /** @param {string} what @param {number} [timeoutMs] */
   async told(what, timeoutMs = 10_000) {
     await until(`${this.identity} is told “${what}”`, timeoutMs, async () => (await this.do((call) => call.told)).includes(what));
+  }
+
+  /** Begins to note the longest time in which no frame was decoded of these, or of anybody. @param {string[]} [identities] */
+  async watchGaps(identities = []) {
+    await this.do(
+      (call, { identities, lookMs }) => {
+        const gaps = { longestMs: 0, lastFrames: -1, lastAtMs: performance.now() };
+        call.gaps = gaps;
+        clearInterval(call.look);
+        const isWatched = (/** @type {string} */ mid) => {
+          const id = call.room.peer?.carriedBy(mid);
+          const whose = call.room.getSnapshot().remotes.find((/** @type {any} */ one) => one.publications.some((/** @type {any} */ each) => each.id === id));
+          return identities.length === 0 || identities.includes(whose?.identity);
+        };
+        call.look = setInterval(async () => {
+          const atMs = performance.now();
+          let frames = 0;
+          for (const one of (await call.room.peer?.pc.getStats())?.values() ?? []) {
+            if (one.type === 'inbound-rtp' && one.kind === 'video' && isWatched(one.mid)) frames += one.framesDecoded ?? 0;
+          }
+          // Counters of a new connection begin anew.
+          if (frames === gaps.lastFrames || frames === 0) gaps.longestMs = Math.max(gaps.longestMs, atMs - gaps.lastAtMs);
+          else Object.assign(gaps, { lastFrames: frames, lastAtMs: atMs });
+        }, lookMs);
+      },
+      { identities, lookMs: LOOK_MS },
+    );
+  }
+
+  /** @returns {Promise<number>} milliseconds since the last call, or since the watch began */
+  longestGapMs() {
+    return this.do((call) => {
+      const { longestMs } = call.gaps;
+      call.gaps.longestMs = 0;
+      return longestMs;
+    });
+  }
+
+  /** Waits until it is connected, and says that nothing failed. @param {import('./scenario.mjs').Context} t */
+  async isHealthy(t) {
+    await until(`${this.identity} is connected`, 15_000, async () => (await this.do((call) => call.room.status)) === 'connected');
+    const errors = await this.do((call) => call.errors);
+    t.check(errors.length === 0, `${this.identity} met errors: ${errors}`);
   }
 }

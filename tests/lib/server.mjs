@@ -82,6 +82,24 @@ export class Server {
   }
 
   /**
+   * A request to the management API.
+   * @param {string} method @param {string} path @param {object | null} [body] @param {string} [token]
+   * @returns {Promise<{status: number, body: any}>} `body` is null where there is none
+   */
+  async api(method, path, body = null, token = '') {
+    const headers = { ...(body === null ? {} : { 'content-type': 'application/json' }), ...(token === '' ? {} : { authorization: `Bearer ${token}` }) };
+    const answer = await this.get(path, { method, headers, ...(body === null ? {} : { body: JSON.stringify(body) }) });
+    return { status: answer.status, body: answer.text === '' ? null : JSON.parse(answer.text) };
+  }
+
+  /** The same, where nothing but success will do. @param {string} method @param {string} path @param {object | null} [body] @param {string} [token] */
+  async must(method, path, body = null, token = '') {
+    const answer = await this.api(method, path, body, token);
+    if (answer.status >= 300) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`);
+    return answer.body;
+  }
+
+  /**
    * What the server knows about who is in a room.
    * @param {string} room
    * @returns {Promise<{identity: string, role: string, state: string, dtlsVersion: string | null, srtpProfile: string | null, worker: number}[]>}

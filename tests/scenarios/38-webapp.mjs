@@ -1,5 +1,5 @@
 // The web app at `/`: its pages in the browser, by the words and roles that a user meets.
-import { grows, inspect, openPage, received } from '../lib/app.mjs';
+import { controls, grows, inspect, joinCall, moderate, openPage, received, tile } from '../lib/app.mjs';
 
 /** @typedef {import('playwright-core').Page} Page */
 
@@ -86,18 +86,6 @@ const token = {
   },
 };
 
-/** Joins a room through its lobby. @param {Page} page @param {string} name */
-async function join(page, name) {
-  await page.getByLabel('Your name').fill(name);
-  await page.getByRole('button', { name: 'Join', exact: true }).click();
-  await controls(page).waitFor({ timeout: 20_000 });
-}
-
-/** @param {Page} page */
-const controls = (page) => page.getByRole('region', { name: 'Call controls' });
-/** A participant's tile. @param {Page} page @param {string} name */
-const tile = (page, name) => page.getByRole('listitem', { name, exact: true });
-
 /** @type {import('../lib/scenario.mjs').Scenario} */
 const call = {
   name: 'app-call',
@@ -108,8 +96,8 @@ const call = {
     const [ann, bob] = [await openPage(t, one, `${server.url}/room/call`), await openPage(t, other, `${server.url}/room/call`)];
     await ann.getByRole('meter').waitFor();
     await inspect(t, ann, 'lobby');
-    await join(ann, 'Ann');
-    await join(bob, 'Bob');
+    await joinCall(ann, 'Ann');
+    await joinCall(bob, 'Bob');
 
     // See and hear each other.
     await tile(ann, 'Bob').waitFor({ timeout: 15_000 });
@@ -168,7 +156,7 @@ const call = {
     await bob.getByRole('button', { name: 'Leave' }).click();
     await bob.getByRole('heading', { name: 'You left call' }).waitFor();
     await bob.goto(`${server.url}/room/elsewhere`);
-    await join(bob, 'Bob');
+    await joinCall(bob, 'Bob');
     await tile(bob, 'Ann').waitFor({ timeout: 15_000 });
     await grows(bob, 'Bob sees and hears Ann in the other room');
     await controls(bob).getByRole('button', { name: /^People/ }).click();
@@ -178,12 +166,6 @@ const call = {
     await inspect(t, ann, 'removed');
   },
 };
-
-/** Presses a button of somebody's moderation menu. @param {Page} page @param {string} who @param {string} action */
-async function moderate(page, who, action) {
-  await page.getByRole('button', { name: `Moderate ${who}` }).click();
-  await page.getByRole('group', { name: `Moderate ${who}` }).getByRole('button', { name: action }).click();
-}
 
 /** Each dialog opens by its key, and Escape closes it. @param {import('../lib/scenario.mjs').Context} t @param {Page} page */
 async function dialogs(t, page) {

@@ -4,14 +4,6 @@ import { Participant } from '../lib/participants.mjs';
 import { until } from '../lib/process.mjs';
 import { sdkApp } from '../lib/sdk.mjs';
 
-/** @param {import('../lib/scenario.mjs').Context} t @param {Participant[]} all */
-async function noErrors(t, all) {
-  for (const one of all) {
-    const errors = await one.do((call) => call.errors);
-    t.check(errors.length === 0, `${one.identity} met errors: ${errors}`);
-  }
-}
-
 /** @type {import('../lib/scenario.mjs').Scenario} */
 const call = {
   name: 'sdk-call',
@@ -77,7 +69,7 @@ const call = {
     await bob.do((call) => call.room.leave());
     for (const one of [anna, carl, fritz]) await one.told('-bob left');
     await anna.seesAndHears(['carl', 'fritz'], 'after bob left');
-    await noErrors(t, [anna, carl, fritz]);
+    for (const one of [anna, carl, fritz]) await one.isHealthy(t);
     t.figure('freezes', (await anna.seen()).reduce((sum, one) => sum + one.freezes, 0));
     for (const one of [anna, carl, fritz]) await one.do((call) => call.room.leave());
     await until('The room is empty', 10_000, async () => (await server.participants('call')).length === 0);
@@ -103,7 +95,7 @@ const encrypted = {
     t.check(seen.some(({ bytes }) => bytes > 10_000), 'nothing reached who has the wrong key, so that nothing was shown');
     t.check(seen.every(({ frames }) => frames === 0), `with the wrong key: ${JSON.stringify(seen)}`);
     t.figure('frames', (await bob.seen()).map(({ frames }) => frames).join());
-    await noErrors(t, [anna, bob]);
+    for (const one of [anna, bob]) await one.isHealthy(t);
   },
 };
 
