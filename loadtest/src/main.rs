@@ -21,7 +21,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Options),
+    Run(Box<run::Options>),
     /// Forwarding alone: static keys, rows written directly, the highest rate.
     Raw(raw::Options),
 }

@@ -1,4 +1,4 @@
-//! `ion-loadtest run`: real clients against any server that speaks WHIP and WHEP.
+//! `ion-loadtest run`: real clients against any server that speaks WHIP and WHEP, or Ion's signalling.
 //!
 //! Each session is a str0m engine (ICE, DTLS, SRTP: none of it is Ion's own code) with a socket of its own. Generator threads
 //! drive them without a runtime; HTTP happens on a pool of its own. What viewers receive is compared with what the publishers
@@ -21,12 +21,17 @@ mod meter;
 mod options;
 /// Frames as a player shows them.
 mod player;
+/// Requests to the API meanwhile.
+mod probe;
 mod progress;
 mod publisher;
 mod report;
 mod send_log;
 mod shared;
+/// The SDK's protocol.
+mod signal;
 mod stop;
+mod viewer;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::process::ExitCode;
@@ -86,10 +91,11 @@ fn go(plan: Plan) -> anyhow::Result<ExitCode> {
     let bind = match plan.bind {
         Some(bind) => bind,
         None => local_address(
-            plan.whep
-                .as_deref()
-                .or(plan.whip.as_deref())
-                .unwrap_or_default(),
+            [&plan.whep, &plan.whip, &plan.signal]
+                .into_iter()
+                .flatten()
+                .next()
+                .map_or("", String::as_str),
         )?,
     };
     let mut warnings = Vec::new();
@@ -111,7 +117,7 @@ fn go(plan: Plan) -> anyhow::Result<ExitCode> {
         .duration_since(SystemTime::UNIX_EPOCH)?
         .as_secs();
 
-    let (outcomes, timeline) = std::thread::scope(|scope| -> anyhow::Result<_> {
+    let (outcomes, timeline, api) = std::thread::scope(|scope| -> anyhow::Result<_> {
         let mut threads = Vec::new();
         for index in 0..shared.plan.threads {
             let generator = Generator::new(&shared, index, http.clone(), ticks.clone())?;
@@ -119,6 +125,8 @@ fn go(plan: Plan) -> anyhow::Result<ExitCode> {
             threads.push(builder.spawn_scoped(scope, move || generator.run())?);
         }
         drop(ticks);
+        let probe = shared.plan.probe_api.as_deref();
+        let probe = probe.map(|url| scope.spawn(|| probe::run(&shared, url)));
         let timeline = conduct(&shared, &incoming, &stop);
         let mut outcomes = Vec::new();
         for thread in threads {
@@ -127,11 +135,14 @@ fn go(plan: Plan) -> anyhow::Result<ExitCode> {
                 .map_err(|_| anyhow::anyhow!("a generator thread panicked"))?;
             outcomes.push(outcome.context("a generator thread failed")?);
         }
-        Ok((outcomes, timeline))
+        let api = probe.map(|probe| probe.join()).transpose();
+        let api = api.map_err(|_| anyhow::anyhow!("the thread that asks the API panicked"))?;
+        Ok((outcomes, timeline, api))
     })?;
     let mut report = summarise(&shared, outcomes, timeline);
     report.run.started_unix_s = started_unix_s;
     report.run.bitrate = bitrate;
+    report.api = api;
     report.run.interrupted = stop.requested();
     warnings.append(&mut report.warnings);
     report.warnings = warnings;
@@ -242,6 +253,8 @@ fn summarise(shared: &Shared, outcomes: Vec<Outcomes>, timeline: Timeline) -> Re
         report.plis_sent += out.plis_sent;
         report.disconnects += out.disconnects;
         report.deletes_failed += out.deletes_failed;
+        report.tracks_expected += out.tracks_expected;
+        report.tracks_silent += out.tracks_silent;
         report.packets_not_decrypted += out.counts.not_decrypted;
         report.generator.send_errors += out.counts.send_errors;
         report.generator.socket_drops += out.socket_drops;
@@ -322,7 +335,7 @@ fn warnings(plan: &Plan, report: &Report) -> Vec<String> {
             report.viewers.len()
         ));
     }
-    if plan.whip.is_none() {
+    if plan.publishers.is_empty() {
         warnings.push("the publishers are not ours: loss is told by sequence numbers, latency is not available".into());
     }
     if report.packets_unknown > 0 {
@@ -380,14 +393,16 @@ fn local_address(url: &str) -> anyhow::Result<IpAddr> {
 
 /// One descriptor for each session; viewers who leave and those who take their place overlap.
 fn raise_descriptors(plan: &Plan, warnings: &mut Vec<String>) -> anyhow::Result<()> {
-    let sessions = plan.publishers.len() + plan.viewers.len();
+    let sessions = plan.sessions();
+    // Participants have a socket for signalling too.
+    let each = if plan.signal.is_some() { 2 } else { 1 };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "at most 100 joins a second"
     )]
     let overlapping = (plan.churn_hz * 4.0).ceil() as u64;
-    let wanted = u64::try_from(sessions)? + overlapping + OTHER_DESCRIPTORS;
+    let wanted = each * (u64::try_from(sessions)? + overlapping) + OTHER_DESCRIPTORS;
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|current| current >= wanted) {
         return Ok(());

@@ -41,4 +41,32 @@ const loadtest = {
   },
 };
 
-export const scenarios = [loadtest];
+/** @type {import('../lib/scenario.mjs').Scenario} */
+const participants = {
+  name: 'loadtest-participants',
+  timeoutS: 120,
+  run: async (t) => {
+    const server = await t.server();
+    const json = join(server.state, 'participants.json');
+    const [rooms, publishers, listeners] = [3, 9, 6];
+    const signal = `${server.url.replace('http', 'ws')}/v1/signal`;
+    const who = ['--rooms', String(rooms), '--publishers', String(publishers), '--viewers', String(listeners)];
+    const done = await load(t, [
+      ...['--signal', signal, ...who, '--mix', 'av', '--rate', '500k', '--ramp', '20/s', '--duration', '4s'],
+      ...['--probe-api', server.url, '--json', json, '--fail-if', 'joins_failed>0,tracks_silent>0,loss>0,disconnects>0,api_errors>0'],
+    ]);
+    t.check(done.status === 0, `exit status ${done.status}: ${done.said}`);
+    const report = JSON.parse(await readFile(json, 'utf8'));
+    t.figure('join p99 ms', report.join_ms.p99);
+    t.figure('API p99 ms', report.api.ms.p99);
+    t.check(report.joins_ok === publishers + listeners, `${report.joins_ok} joined`);
+    // Of two tracks of three publishers in a room, each of the three misses its own, and the two listeners none.
+    t.check(report.tracks_expected === rooms * (3 * 4 + 2 * 6), `${report.tracks_expected} tracks expected`);
+    t.check(report.api.requests >= 4, `${report.api.requests} requests to the API`);
+    t.checkTiming(report.api.ms.p99 <= 100, `the API's p99 is ${report.api.ms.p99} ms`);
+    t.check(report.packets_unknown === 0, `${report.packets_unknown} packets that nobody sent`);
+    t.check((await server.participants('load-0')).length === 0, 'somebody was left behind in the room');
+  },
+};
+
+export const scenarios = [loadtest, participants];

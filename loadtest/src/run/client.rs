@@ -7,23 +7,20 @@ use std::time::{Duration, Instant};
 
 use quinn_udp::{RecvMeta, UdpSocketState};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
-use str0m::media::{Direction, KeyframeRequestKind, MediaKind, Mid, Pt};
+use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::RtpPacket;
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 
 use super::histogram::Histogram;
-use super::meter::{Latencies, Meter, Origin};
+use super::meter::Origin;
 use super::publisher::{Sending, Track};
+use super::viewer::Viewer;
 use crate::media::clip::Codec;
 
 /// Receive buffers of a socket: the burst of a keyframe must fit while other sockets are served.
 const SOCKET_BUFFER_BYTES: usize = 1 << 20;
 /// Feedback statistics (NACK counts) are taken this often.
 const STATS_INTERVAL: Duration = Duration::from_millis(900);
-/// A player that misses a frame asks for a keyframe after this time, and again after the second one.
-const PLI_AFTER_NS: u64 = 300_000_000;
-const PLI_EVERY_NS: u64 = 1_000_000_000;
 /// A viewer that leaves is not waited for any longer.
 const LONGEST_GRACE_NS: u64 = 8_000_000_000;
 /// An engine that never runs dry must not hold the thread.
@@ -86,6 +83,12 @@ impl Now {
         }
     }
 
+    /// The wall time of an earlier instant.
+    pub(crate) fn wall_ns_of(self, instant: Instant) -> u64 {
+        let ago = self.instant.saturating_duration_since(instant).as_nanos();
+        self.wall_ns.saturating_sub(u64::try_from(ago).unwrap_or(0))
+    }
+
     /// The instant of an earlier wall time: strictly before now, and not absurdly long ago.
     fn instant_of(self, wall_ns: u64) -> Instant {
         let ago = self.wall_ns.saturating_sub(wall_ns).clamp(1, 1_000_000_000);
@@ -111,67 +114,6 @@ pub(crate) enum State {
     Over,
 }
 
-/// Who the client is.
-pub(crate) enum Role {
-    Publisher(Vec<Sending>),
-    Viewer(Box<Viewer>),
-}
-
-pub(crate) struct Viewer {
-    /// By kind of media: audio, video.
-    meters: [Option<Meter>; 2],
-    /// Whether media is decrypted and counted.
-    pub(crate) sampled: bool,
-    video_mid: Option<Mid>,
-    opus: Vec<Pt>,
-    pub(crate) latency: Histogram,
-    pub(crate) first_packet_ns: Option<u64>,
-    pub(crate) first_frame_ns: Option<u64>,
-    last_pli_ns: u64,
-    pub(crate) plis_sent: u64,
-}
-
-impl Viewer {
-    pub(crate) fn new(audio: Option<Origin>, video: Option<Origin>, sampled: bool) -> Self {
-        Self {
-            meters: [audio.map(Meter::new), video.map(Meter::new)],
-            sampled,
-            video_mid: None,
-            opus: Vec::new(),
-            latency: Histogram::default(),
-            first_packet_ns: None,
-            first_frame_ns: None,
-            last_pli_ns: 0,
-            plis_sent: 0,
-        }
-    }
-
-    pub(crate) fn meters(&mut self) -> impl Iterator<Item = &mut Meter> {
-        self.meters.iter_mut().flatten()
-    }
-
-    fn packet(&mut self, packet: &RtpPacket, arrival_ns: u64, second: &mut Histogram) {
-        let kind = usize::from(!self.opus.contains(&packet.header.payload_type));
-        let Some(meter) = &mut self.meters[kind] else {
-            return;
-        };
-        let seen = meter.packet(packet, arrival_ns);
-        if let Some(ns) = seen.latency_ns {
-            Latencies {
-                viewer: &mut self.latency,
-                second,
-            }
-            .record(ns);
-        }
-        if seen.keyframe {
-            self.first_frame_ns.get_or_insert(arrival_ns);
-        }
-        if meter.has_received() {
-            self.first_packet_ns.get_or_insert(arrival_ns);
-        }
-    }
-}
-
 pub(crate) struct Client {
     rtc: Rtc,
     pub(crate) socket: UdpSocket,
@@ -179,15 +121,20 @@ pub(crate) struct Client {
     local: SocketAddr,
     pending: Option<SdpPendingOffer>,
     pub(crate) state: State,
-    pub(crate) role: Role,
+    /// What it publishes.
+    pub(crate) sending: Vec<Sending>,
+    /// What it plays, if it does.
+    pub(crate) viewer: Option<Box<Viewer>>,
     /// When the engine wants to be called next.
     pub(crate) timeout: Instant,
     /// When it was made.
     pub(crate) opened: Instant,
     /// When its socket was last seen empty, in nanoseconds of the Unix epoch.
     emptied_ns: u64,
-    /// When its offer was posted, in nanoseconds of the Unix epoch.
+    /// When it first asked the server, in nanoseconds of the Unix epoch.
     pub(crate) posted_ns: u64,
+    /// When it became live.
+    pub(crate) live_ns: Option<u64>,
     pub(crate) resource: Option<String>,
     pub(crate) error: Option<String>,
     /// Its session ended although nobody asked for it.
@@ -197,25 +144,38 @@ pub(crate) struct Client {
     pub(crate) keyframe_requests: u64,
 }
 
-/// What a client wants to send or play.
-pub(crate) enum Wish {
-    Publish {
-        audio: Option<Track>,
-        video: Option<Track>,
-        stagger: f64,
-        seed: u64,
-    },
-    Play {
-        audio: Option<Origin>,
-        video: Option<Origin>,
-        codec: Codec,
-        sampled: bool,
-    },
+/// What a client sends or plays from now on.
+#[derive(Default)]
+pub(crate) struct Wish {
+    pub(crate) send: Vec<Track>,
+    pub(crate) play: Vec<Origin>,
+    /// Sections in which nothing comes any more.
+    pub(crate) stop: Vec<Mid>,
+}
+
+/// An offer, and which of its sections are for what was wished for, in that order.
+pub(crate) struct Offered {
+    pub(crate) sdp: String,
+    pub(crate) sent: Vec<Mid>,
+    pub(crate) played: Vec<Mid>,
+}
+
+/// Where in its loop a publisher begins, and with which numbers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beginning {
+    /// From 0 to 1.
+    pub(crate) stagger: f64,
+    pub(crate) seed: u64,
 }
 
 impl Client {
-    /// A client and its offer.
-    pub(crate) fn new(wish: Wish, bind: IpAddr, now: Now) -> anyhow::Result<(Self, String)> {
+    /// A client that has nothing to offer yet. `viewer` says whether it plays, and if so, whether its media is counted.
+    pub(crate) fn new(
+        codecs: &[Codec],
+        viewer: Option<bool>,
+        bind: IpAddr,
+        now: Now,
+    ) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((bind, 0))?;
         let udp = UdpSocketState::new((&socket).into())?;
         socket.set_nonblocking(true)?;
@@ -226,89 +186,82 @@ impl Client {
             .clear_codecs()
             .set_rtp_mode(true)
             .set_stats_interval(Some(STATS_INTERVAL));
-        let (audio, video) = match &wish {
-            Wish::Publish { audio, video, .. } => (
-                audio.is_some(),
-                video.as_ref().map(|track| track.clip.codec),
-            ),
-            Wish::Play {
-                audio,
-                video,
-                codec,
-                ..
-            } => (audio.is_some(), video.as_ref().map(|_| *codec)),
-        };
-        config = config.enable_opus(audio, false);
-        config = match video {
-            Some(Codec::H264) => config.enable_h264(true),
-            Some(_) => config.enable_vp8(true),
-            None => config,
-        };
+        for codec in codecs {
+            config = match codec {
+                Codec::Opus => config.enable_opus(true, false),
+                Codec::Vp8 => config.enable_vp8(true),
+                Codec::H264 => config.enable_h264(true),
+            };
+        }
         let mut rtc = config.build(now.instant);
         let candidate = Candidate::host(local, "udp")?;
         rtc.add_local_candidate(candidate);
-
-        let mut changes = rtc.sdp_api();
-        let role = match wish {
-            Wish::Publish {
-                audio,
-                video,
-                stagger,
-                seed,
-            } => {
-                let mut add = |kind, track: Option<Track>, seed| {
-                    let mid = track
-                        .as_ref()
-                        .map(|_| changes.add_media(kind, Direction::SendOnly, None, None, None));
-                    track
-                        .zip(mid)
-                        .map(|(track, mid)| Sending::new(&track, mid, stagger, seed))
-                };
-                let sending = [
-                    add(MediaKind::Audio, audio, seed),
-                    add(MediaKind::Video, video, seed.rotate_left(17)),
-                ];
-                Role::Publisher(sending.into_iter().flatten().collect())
-            }
-            Wish::Play {
-                audio,
-                video,
-                sampled,
-                ..
-            } => {
-                let mut add = |kind| changes.add_media(kind, Direction::RecvOnly, None, None, None);
-                if audio.is_some() {
-                    add(MediaKind::Audio);
-                }
-                let video_mid = video.as_ref().map(|_| add(MediaKind::Video));
-                let mut viewer = Viewer::new(audio, video, sampled);
-                viewer.video_mid = video_mid;
-                Role::Viewer(Box::new(viewer))
-            }
-        };
-        let (offer, pending) = changes
-            .apply()
-            .ok_or_else(|| anyhow::anyhow!("there is nothing to offer"))?;
-        let offer = offer.to_sdp_string();
-        let client = Self {
+        Ok(Self {
             rtc,
             socket,
             udp,
             local,
-            pending: Some(pending),
+            pending: None,
             state: State::Posting,
-            role,
+            sending: Vec::new(),
+            viewer: viewer.map(|sampled| Box::new(Viewer::new(sampled))),
             timeout: now.instant,
             opened: now.instant,
             emptied_ns: now.wall_ns,
             posted_ns: now.wall_ns,
+            live_ns: None,
             resource: None,
             error: None,
             disconnected: false,
             nacks: BTreeMap::new(),
             keyframe_requests: 0,
+        })
+    }
+
+    /// Whether an offer is with the server.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Offers all that was wished for before, and this.
+    pub(crate) fn offer(&mut self, wish: Wish, beginning: Beginning) -> anyhow::Result<Offered> {
+        let mut changes = self.rtc.sdp_api();
+        let mut add = |video: bool, direction| {
+            let kind = if video {
+                MediaKind::Video
+            } else {
+                MediaKind::Audio
+            };
+            changes.add_media(kind, direction, None, None, None)
         };
-        Ok((client, offer))
+        let (mut sent, mut played) = (Vec::new(), Vec::new());
+        let mut seed = beginning.seed;
+        for track in wish.send {
+            let mid = add(!track.clip.codec.is_audio(), Direction::SendOnly);
+            self.sending
+                .push(Sending::new(&track, mid, beginning.stagger, seed));
+            seed = seed.rotate_left(17);
+            sent.push(mid);
+        }
+        for origin in wish.play {
+            let mid = add(origin.is_video(), Direction::RecvOnly);
+            if let Some(viewer) = &mut self.viewer {
+                viewer.play(mid, origin);
+            }
+            played.push(mid);
+        }
+        for mid in wish.stop {
+            changes.set_direction(mid, Direction::Inactive);
+        }
+        let (offer, pending) = changes
+            .apply()
+            .ok_or_else(|| anyhow::anyhow!("there is nothing to offer"))?;
+        self.pending = Some(pending);
+        Ok(Offered {
+            sdp: offer.to_sdp_string(),
+            sent,
+            played,
+        })
     }
 
     /// The server's answer has come.
@@ -326,20 +279,12 @@ impl Client {
             .sdp_api()
             .accept_answer(pending, answer)
             .map_err(wrong)?;
-        match &mut self.role {
-            Role::Publisher(tracks) => {
-                for track in tracks {
-                    track.negotiated(&mut self.rtc)?;
-                }
-            }
-            Role::Viewer(viewer) => {
-                let params = self.rtc.codec_config().params().iter();
-                let opus =
-                    params.filter(|params| params.spec().codec == str0m::format::Codec::Opus);
-                viewer.opus = opus.map(str0m::format::PayloadParams::pt).collect();
-            }
+        for track in &mut self.sending {
+            track.negotiated(&mut self.rtc)?;
         }
-        self.state = State::Connecting;
+        if self.state == State::Posting {
+            self.state = State::Connecting;
+        }
         self.on_timeout(now, counts);
         Ok(())
     }
@@ -395,10 +340,7 @@ impl Client {
         counts: &mut Counts,
     ) -> bool {
         let media = is_rtp(datagram);
-        if media
-            && let Role::Viewer(viewer) = &mut self.role
-            && !viewer.sampled
-        {
+        if media && self.viewer.as_ref().is_some_and(|viewer| !viewer.sampled) {
             counts.not_decrypted += 1;
             return false;
         }
@@ -459,10 +401,8 @@ impl Client {
         match output {
             Output::Timeout(_) => {}
             Output::Transmit(transmit) => {
-                if let Role::Publisher(tracks) = &self.role {
-                    tracks
-                        .iter()
-                        .for_each(|track| track.transmitting(&transmit.contents));
+                for track in &self.sending {
+                    track.transmitting(&transmit.contents);
                 }
                 if self
                     .socket
@@ -473,10 +413,10 @@ impl Client {
                 }
             }
             Output::Event(Event::RtpPacket(packet)) => {
-                if let Role::Viewer(viewer) = &mut self.role {
-                    viewer.packet(&packet, arrival_ns, &mut counts.second);
+                if let Some(viewer) = &mut self.viewer {
+                    viewer.packet(&packet, arrival_ns, &mut self.rtc, &mut counts.second);
                     if viewer.first_packet_ns.is_some() && self.state == State::Connected {
-                        self.state = State::Live;
+                        self.live(now);
                     }
                 }
             }
@@ -488,16 +428,15 @@ impl Client {
         match event {
             Event::Connected => {
                 if self.state == State::Connecting {
-                    let unsampled = matches!(&self.role, Role::Viewer(viewer) if !viewer.sampled);
-                    let publisher = matches!(self.role, Role::Publisher(_));
-                    self.state = if unsampled || publisher {
-                        State::Live
-                    } else {
-                        State::Connected
-                    };
+                    self.state = State::Connected;
+                    // Who publishes is there now; who only plays, when something has come.
+                    let counts = self.viewer.as_ref().is_some_and(|viewer| viewer.sampled);
+                    if !counts || !self.sending.is_empty() {
+                        self.live(now);
+                    }
                 }
-                if let Role::Publisher(tracks) = &mut self.role {
-                    tracks.iter_mut().for_each(|track| track.start(now.wall_ns));
+                for track in &mut self.sending {
+                    track.start(now.wall_ns);
                 }
             }
             Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
@@ -506,10 +445,10 @@ impl Client {
             Event::Closed => self.fail("the server closed the session".into()),
             Event::KeyframeRequest(request) => {
                 self.keyframe_requests += 1;
-                if let Role::Publisher(tracks) = &mut self.role {
-                    let asked = tracks.iter_mut().filter(|track| track.mid == request.mid);
-                    asked.for_each(|track| track.keyframe_requested());
-                }
+                let asked = self.sending.iter_mut();
+                asked
+                    .filter(|track| track.mid == request.mid)
+                    .for_each(Sending::keyframe_requested);
             }
             Event::MediaIngressStats(stats) => {
                 self.nacks.insert(stats.mid, stats.nacks);
@@ -521,8 +460,13 @@ impl Client {
         }
     }
 
+    fn live(&mut self, now: Now) {
+        self.state = State::Live;
+        self.live_ns.get_or_insert(now.wall_ns);
+    }
+
     /// The session is lost, unless it is over anyway.
-    fn fail(&mut self, error: String) {
+    pub(crate) fn fail(&mut self, error: String) {
         match self.state {
             State::Over | State::Leaving { .. } => return,
             State::Live => self.disconnected = true,
@@ -535,52 +479,24 @@ impl Client {
     /// Sends all frames that are due. Returns when the next is.
     pub(crate) fn publish(&mut self, now: Now, counts: &mut Counts) -> Option<u64> {
         let mut next: Option<u64> = None;
-        let tracks = if let Role::Publisher(tracks) = &self.role {
-            tracks.len()
-        } else {
-            0
-        };
-        for at in 0..tracks {
-            let Role::Publisher(tracks) = &mut self.role else {
-                break;
-            };
-            let due = tracks[at].due_ns();
+        for at in 0..self.sending.len() {
+            let due = self.sending[at].due_ns();
             if due.is_some_and(|due| due <= now.wall_ns) {
-                tracks[at].write(&mut self.rtc, now.instant, now.wall_ns);
+                self.sending[at].write(&mut self.rtc, now.instant, now.wall_ns);
                 self.on_timeout(now, counts);
+                self.sending[at].written();
             }
-            let Role::Publisher(tracks) = &mut self.role else {
-                break;
-            };
-            if due.is_some_and(|due| due <= now.wall_ns) {
-                tracks[at].written();
-            }
-            next = next.into_iter().chain(tracks[at].due_ns()).min();
+            next = next.into_iter().chain(self.sending[at].due_ns()).min();
         }
         next
     }
 
-    /// Asks for a keyframe when the picture has waited too long for one.
+    /// Asks for a keyframe when a picture has waited too long for one.
     pub(crate) fn repair(&mut self, now: Now) {
-        let Role::Viewer(viewer) = &mut self.role else {
-            return;
-        };
-        let Some(mid) = viewer.video_mid else { return };
-        let waiting = viewer
-            .meters
-            .iter()
-            .flatten()
-            .any(|meter| meter.waiting_ns(now.wall_ns) > PLI_AFTER_NS);
-        if !waiting
-            || now.wall_ns.saturating_sub(viewer.last_pli_ns) < PLI_EVERY_NS
-            || self.state != State::Live
+        if self.state == State::Live
+            && let Some(viewer) = &mut self.viewer
+            && viewer.repair(&mut self.rtc, now)
         {
-            return;
-        }
-        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, None) {
-            stream.request_keyframe(KeyframeRequestKind::Pli);
-            viewer.last_pli_ns = now.wall_ns;
-            viewer.plis_sent += 1;
             self.timeout = now.instant;
         }
     }
@@ -605,8 +521,16 @@ impl Client {
         }
     }
 
-    pub(crate) fn nacks(&self) -> u64 {
-        self.nacks.values().sum()
+    /// Received for what it publishes.
+    pub(crate) fn nacks_of(&self, mid: Mid) -> u64 {
+        self.nacks.get(&mid).copied().unwrap_or(0)
+    }
+
+    /// Sent for what it plays.
+    pub(crate) fn nacks_sent(&self) -> u64 {
+        let published = |mid: &Mid| self.sending.iter().any(|track| track.mid == *mid);
+        let played = self.nacks.iter().filter(|(mid, _)| !published(mid));
+        played.map(|(_, nacks)| nacks).sum()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::report::Report;
+use super::report::{Percentiles, Report};
 
 /// All conditions of a command line; the run fails when any of them holds.
 #[derive(Clone, Debug, Default)]
@@ -63,11 +63,15 @@ fn count(value: u64) -> Option<f64> {
     Some(value as f64)
 }
 
+fn api(report: &Report) -> Option<Percentiles> {
+    report.api.as_ref()?.ms
+}
+
 const fn metric(name: &'static str, unit: Unit, value: fn(&Report) -> Option<f64>) -> Metric {
     Metric { name, unit, value }
 }
 
-const METRICS: [Metric; 21] = [
+const METRICS: [Metric; 26] = [
     metric("loss", Unit::Ratio, |report| report.loss),
     metric("latency_p50", Unit::Milliseconds, |report| {
         report.latency_ms.map(|ms| ms.p50)
@@ -118,6 +122,21 @@ const METRICS: [Metric; 21] = [
     }),
     metric("nacks_sent", Unit::Count, |report| count(report.nacks_sent)),
     metric("plis_sent", Unit::Count, |report| count(report.plis_sent)),
+    metric("tracks_silent", Unit::Count, |report| {
+        count(report.tracks_silent)
+    }),
+    metric("api_p50", Unit::Milliseconds, |report| {
+        api(report).map(|ms| ms.p50)
+    }),
+    metric("api_p99", Unit::Milliseconds, |report| {
+        api(report).map(|ms| ms.p99)
+    }),
+    metric("api_max", Unit::Milliseconds, |report| {
+        api(report).map(|ms| ms.max)
+    }),
+    metric("api_errors", Unit::Count, |report| {
+        count(report.api.as_ref()?.errors)
+    }),
     metric("generator_drops", Unit::Count, |report| {
         count(report.generator.socket_drops)
     }),
@@ -227,7 +246,6 @@ fn bound(text: &str, unit: Unit) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::report::Percentiles;
 
     fn failed(conditions: &str, report: &Report) -> Vec<String> {
         conditions.parse::<Conditions>().unwrap().that_hold(report)

@@ -1,5 +1,10 @@
 //! A generator thread: its clients, their sockets and timers in one epoll loop.
 
+/// What is left of a client when it goes.
+mod figures;
+/// Participants of the SDK's protocol.
+mod participants;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::mem::MaybeUninit;
@@ -9,16 +14,16 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
-use super::client::{Client, Counts, Now, ReceiveBuffer, Role, State, Wish};
+use super::client::{Beginning, Client, Counts, Now, ReceiveBuffer, State, Wish};
 use super::clock::{thread_cpu_ns, thread_starved_ns};
 use super::histogram::Histogram;
 use super::http::{Http, Job, Mailbox, Outcome, Request};
-use super::meter::{Origin, Totals};
+use super::meter::Totals;
 use super::options::ViewerSpec;
-use super::report::{Percentiles, ViewerRow, loss, ms};
+use super::report::ViewerRow;
 use super::send_log::MAX_AGE_S;
 use super::shared::{Phase, Shared};
-use crate::media::clip::Codec;
+use super::signal::Signal;
 
 /// Engines' timers are looked at this often: a look at each of hundreds of clients is cheap, one at every datagram is not.
 const SWEEP: Duration = Duration::from_millis(10);
@@ -36,6 +41,8 @@ const CLOSING_TIMEOUT: Duration = Duration::from_secs(15);
 const EVENTS: usize = 32;
 /// Ticket of the doorbell; clients have smaller ones.
 const DOORBELL: u64 = u64::MAX;
+/// Set in the ticket of a client's WebSocket.
+const SIGNAL: u64 = 1 << 62;
 
 /// What a thread reports each second.
 pub(crate) struct Tick {
@@ -80,23 +87,23 @@ pub(crate) struct Outcomes {
     pub(crate) keyframe_requests: u64,
     pub(crate) disconnects: u64,
     pub(crate) deletes_failed: u64,
+    pub(crate) tracks_expected: u64,
+    pub(crate) tracks_silent: u64,
     pub(crate) counts: Counts,
     pub(crate) socket_drops: u64,
     pub(crate) cpu_ns: u64,
     pub(crate) steady: Steady,
 }
 
-/// Who sits in a slot.
-enum Who {
-    Publisher,
-    Viewer(ViewerSpec),
-}
-
 struct Slot {
     client: Client,
-    who: Who,
-    /// Name of the session, as `{client}` in the token.
+    /// Whom it plays, if anybody. Who plays nobody publishes.
+    viewer: Option<ViewerSpec>,
     token: Option<String>,
+    /// The participant's socket, once it has joined.
+    signal: Option<Box<Signal>>,
+    /// Which of the plan's publishers it is.
+    publisher: Option<usize>,
     /// Whether its join has been counted.
     settled: bool,
 }
@@ -119,6 +126,8 @@ pub(crate) struct Generator<'a> {
     deletes: usize,
     to_delete: VecDeque<(String, Option<String>)>,
     next_delete: Instant,
+    /// Sockets of participants who said that they leave, until the server closes them.
+    goodbyes: BTreeMap<u64, Box<Signal>>,
     /// When the next viewer leaves for another, and when no more do.
     churning: Option<(Instant, Instant)>,
     /// Seconds after which a packet that has not come is lost.
@@ -171,6 +180,7 @@ impl<'a> Generator<'a> {
             deletes: 0,
             to_delete: VecDeque::new(),
             next_delete: Instant::now(),
+            goodbyes: BTreeMap::new(),
             churning: None,
             age_s: 1,
             buffer: ReceiveBuffer::new(),
@@ -228,26 +238,27 @@ impl<'a> Generator<'a> {
             }
             let Some(slot) = self.slots.get_mut(&ticket) else {
                 // It failed meanwhile: what the server set up all the same is ended.
-                if let Outcome::Answered(answer) = outcome {
-                    self.delete(answer.resource, None);
+                match outcome {
+                    Outcome::Answered(answer) => self.delete(answer.resource, None),
+                    Outcome::Joined(mut signal, _) => signal.leave(),
+                    _ => {}
                 }
                 continue;
             };
             let result = match outcome {
+                Outcome::Joined(signal, asked) => {
+                    slot.client.posted_ns = now.wall_ns_of(asked);
+                    self.joined(ticket, signal)
+                }
                 Outcome::Answered(answer) => {
-                    let ago = u64::try_from(
-                        now.instant
-                            .saturating_duration_since(answer.posted)
-                            .as_nanos(),
-                    );
-                    slot.client.posted_ns = now.wall_ns.saturating_sub(ago.unwrap_or(0));
+                    slot.client.posted_ns = now.wall_ns_of(answer.posted);
                     slot.client.resource = answer.resource;
                     slot.client.answered(&answer.sdp, now, &mut self.out.counts)
                 }
                 Outcome::Refused(reason) => Err(reason),
                 Outcome::Deleted(_) => Ok(()),
             };
-            if let Err(reason) = result {
+            if let (Err(reason), Some(slot)) = (result, self.slots.get_mut(&ticket)) {
                 slot.client.error.get_or_insert(reason);
             }
         }
@@ -282,86 +293,79 @@ impl<'a> Generator<'a> {
     }
 
     fn publish(&mut self, index: usize, now: Now) -> anyhow::Result<()> {
-        let spec = &self.shared.plan.publishers[index];
+        let plan = &self.shared.plan;
+        let spec = &plan.publishers[index];
         let name = format!("pub-{}", spec.number);
+        if plan.signal.is_some() {
+            let viewer = ViewerSpec {
+                number: plan.viewers.len() + index,
+                room: spec.room,
+                publisher: None,
+            };
+            return self.participate(&name, viewer, Some(index), now);
+        }
         let names = self.shared.names(spec.room, &name, &name);
-        let tracks = &self.shared.tracks[index];
-        #[expect(clippy::cast_precision_loss, reason = "at most a hundred thousand")]
-        let stagger = index as f64 / self.shared.plan.publishers.len() as f64;
-        // Different numbers for each publisher, the same in each run.
-        let seed = (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let wish = Wish::Publish {
-            audio: tracks.audio.clone(),
-            video: tracks.video.clone(),
-            stagger,
-            seed,
+        let mut client = Client::new(&plan.codecs(), None, self.shared.bind, now)?;
+        let wish = Wish {
+            send: self.shared.tracks[index].all(),
+            ..Wish::default()
         };
-        let url = self.shared.plan.whip.clone().unwrap_or_default();
-        self.open(
-            wish,
-            Who::Publisher,
-            &names.fill(&url),
-            names.token(self.shared),
-            now,
+        let offer = client.offer(wish, self.shared.beginning(index))?.sdp;
+        let url = names.fill(plan.whip.as_deref().unwrap_or_default());
+        let token = names.token(self.shared);
+        self.seat(
+            client,
+            None,
+            Some(index),
+            token,
+            Request::Post { url, offer },
         )
     }
 
     fn play(&mut self, viewer: ViewerSpec, now: Now) -> anyhow::Result<()> {
         let plan = &self.shared.plan;
-        let names = self.shared.names(
-            viewer.room,
-            &format!("pub-{}", viewer.publisher),
-            &format!("viewer-{}", viewer.number),
-        );
-        let source = viewer.source(plan).map(|at| &self.shared.tracks[at]);
-        let origin = |video: bool| {
-            let track = source.and_then(|tracks| {
-                if video {
-                    tracks.video.clone()
-                } else {
-                    tracks.audio.clone()
-                }
-            });
-            match track {
-                Some(track) => Origin::Ours {
-                    clip: track.clip,
-                    log: track.log,
-                },
-                None => Origin::Foreign {
-                    clock_hz: if video {
-                        90_000
-                    } else {
-                        Codec::Opus.clock_hz()
-                    },
-                    video,
-                },
-            }
+        let name = format!("viewer-{}", viewer.number);
+        let Some(publisher) = viewer.publisher else {
+            return self.participate(&name, viewer, None, now);
         };
-        let wish = Wish::Play {
-            audio: plan.mix.has_audio().then(|| origin(false)),
-            video: plan.mix.has_video().then(|| origin(true)),
-            codec: plan.codec,
-            sampled: viewer.number.is_multiple_of(plan.decrypt_sample),
+        let names = self
+            .shared
+            .names(viewer.room, &format!("pub-{publisher}"), &name);
+        let source = viewer.source(plan);
+        let mut play = Vec::new();
+        if plan.mix.has_audio() {
+            play.push(self.shared.origin(source, false));
+        }
+        if plan.mix.has_video() {
+            play.push(self.shared.origin(source, true));
+        }
+        let sampled = viewer.number.is_multiple_of(plan.decrypt_sample);
+        let mut client = Client::new(&plan.codecs(), Some(sampled), self.shared.bind, now)?;
+        let wish = Wish {
+            play,
+            ..Wish::default()
         };
-        let url = plan.whep.clone().unwrap_or_default();
-        self.open(
-            wish,
-            Who::Viewer(viewer),
-            &names.fill(&url),
-            names.token(self.shared),
-            now,
+        let offer = client.offer(wish, Beginning::default())?.sdp;
+        let url = names.fill(plan.whep.as_deref().unwrap_or_default());
+        let token = names.token(self.shared);
+        self.seat(
+            client,
+            Some(viewer),
+            None,
+            token,
+            Request::Post { url, offer },
         )
     }
 
-    fn open(
+    /// Gives a client its place, and asks the server to let it in.
+    fn seat(
         &mut self,
-        wish: Wish,
-        who: Who,
-        url: &str,
+        client: Client,
+        viewer: Option<ViewerSpec>,
+        publisher: Option<usize>,
         token: Option<String>,
-        now: Now,
+        request: Request,
     ) -> anyhow::Result<()> {
-        let (client, offer) = Client::new(wish, self.shared.bind, now)?;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         epoll::add(
@@ -370,25 +374,23 @@ impl<'a> Generator<'a> {
             epoll::EventData::new_u64(ticket),
             epoll::EventFlags::IN,
         )?;
-        let request = Request::Post {
-            url: url.to_owned(),
-            offer,
-        };
         self.http.ask(Job {
             request,
             token: token.clone(),
             ticket,
             mailbox: self.mailbox.clone(),
         });
-        if matches!(who, Who::Publisher) {
+        if publisher.is_some() {
             self.due.push(Reverse((0, ticket)));
         }
         self.slots.insert(
             ticket,
             Slot {
                 client,
-                who,
+                viewer,
                 token,
+                signal: None,
+                publisher,
                 settled: false,
             },
         );
@@ -427,11 +429,9 @@ impl<'a> Generator<'a> {
             return;
         }
         self.churning = Some((next + every, last));
-        let oldest = self.slots.values_mut().find_map(|slot| match &slot.who {
-            Who::Viewer(spec) if slot.client.state == State::Live => {
-                Some((spec.clone(), &mut slot.client))
-            }
-            _ => None,
+        let oldest = self.slots.values_mut().find_map(|slot| {
+            let spec = slot.viewer.clone().filter(|_| slot.publisher.is_none())?;
+            (slot.client.state == State::Live).then_some((spec, &mut slot.client))
         });
         if let Some((spec, client)) = oldest {
             mark(client, now);
@@ -450,12 +450,18 @@ impl<'a> Generator<'a> {
             }
             if repair {
                 client.repair(now);
+                if let Some(signal) = &mut slot.signal {
+                    signal.keep_alive(now.instant);
+                }
             }
             match client.state {
                 State::Posting | State::Connecting | State::Connected
                     if now.instant.duration_since(client.opened) > JOIN_TIMEOUT =>
                 {
                     let stage = match client.state {
+                        State::Posting if slot.signal.is_some() => {
+                            "joined, but nobody publishes, or no answer"
+                        }
                         State::Posting => "no answer",
                         State::Connecting => "no connection (ICE, DTLS)",
                         _ => "connected, but no media",
@@ -466,16 +472,17 @@ impl<'a> Generator<'a> {
                 }
                 State::Live if !slot.settled => {
                     slot.settled = true;
-                    if let Who::Publisher = slot.who {
+                    if slot.publisher.is_some() {
                         self.shared.publisher_settled(true);
                         self.out.publishers_ok += 1;
-                    } else {
+                    }
+                    if slot.viewer.is_some() {
                         self.shared.viewer_settled(true);
                     }
                 }
                 _ => {}
             }
-            let viewer = matches!(slot.who, Who::Viewer(_));
+            let viewer = slot.viewer.is_some();
             if viewer && phase >= Phase::Leaving && !matches!(client.state, State::Leaving { .. }) {
                 if client.state != State::Live {
                     client
@@ -497,121 +504,8 @@ impl<'a> Generator<'a> {
         }
         for ticket in over {
             if let Some(slot) = self.slots.remove(&ticket) {
-                self.close(slot, now);
+                self.close(ticket, slot, now);
             }
-        }
-    }
-
-    /// Takes a client's figures and ends its session.
-    fn close(&mut self, mut slot: Slot, now: Now) {
-        self.delete(slot.client.resource.take(), slot.token.take());
-        let client = &mut slot.client;
-        client.say_goodbye(now, &mut self.out.counts);
-        self.out.disconnects += u64::from(client.disconnected);
-        self.out.socket_drops += super::shared::socket_drops(&client.socket);
-        match &slot.who {
-            Who::Publisher => {
-                if !slot.settled {
-                    self.shared.publisher_settled(false);
-                    self.out.publishers_failed += 1;
-                }
-                if let Some(error) = client.error.take() {
-                    *self
-                        .out
-                        .failures
-                        .entry(format!("publisher: {error}"))
-                        .or_default() += 1;
-                }
-                self.out.nacks_received += client.nacks();
-                self.out.keyframe_requests += client.keyframe_requests;
-                if let Role::Publisher(tracks) = &client.role {
-                    self.out.packets_sent +=
-                        tracks.iter().map(|track| track.sent().packets).sum::<u64>();
-                    self.out.frames_sent +=
-                        tracks.iter().map(|track| track.sent().frames).sum::<u64>();
-                }
-            }
-            Who::Viewer(spec) => {
-                if !slot.settled {
-                    self.shared.viewer_settled(false);
-                }
-                let row = self.viewer_row(&spec.clone(), client, now);
-                self.out.rows.push(row);
-            }
-        }
-        slot.client.state = State::Over;
-    }
-
-    fn viewer_row(&mut self, spec: &ViewerSpec, client: &mut Client, now: Now) -> ViewerRow {
-        let marked_ns = if let State::Leaving { marked_ns } = client.state {
-            marked_ns
-        } else {
-            now.wall_ns
-        };
-        let (error, posted, nacks) = (client.error.take(), client.posted_ns, client.nacks());
-        let ever_live = matches!(client.state, State::Live | State::Leaving { .. });
-        let Role::Viewer(viewer) = &mut client.role else {
-            return ViewerRow::default();
-        };
-        let joined = if viewer.sampled {
-            viewer.first_packet_ns.is_some()
-        } else {
-            ever_live && error.is_none()
-        };
-        let mut totals = Totals::default();
-        let mut jitter: Option<u64> = None;
-        for meter in viewer.meters() {
-            // One that was lost in mid-run has missed all that was sent until now.
-            if !matches!(client.state, State::Leaving { .. }) {
-                meter.mark();
-            }
-            meter.finish(marked_ns);
-            totals.add(&meter.totals());
-            jitter = jitter.max(meter.jitter_ns());
-        }
-        let since_post = |at: Option<u64>| at.map(|at| at.saturating_sub(posted));
-        let (join, first_frame) = (
-            since_post(viewer.first_packet_ns),
-            since_post(viewer.first_frame_ns),
-        );
-        join.into_iter().for_each(|ns| self.out.joins.record(ns));
-        first_frame
-            .into_iter()
-            .for_each(|ns| self.out.first_frames.record(ns));
-        self.out.viewers_ok += u64::from(joined);
-        self.out.viewers_failed += u64::from(!joined);
-        if let Some(error) = &error {
-            *self
-                .out
-                .failures
-                .entry(format!("viewer: {error}"))
-                .or_default() += 1;
-        }
-        self.out.totals.add(&totals);
-        self.out.latency.merge(&viewer.latency);
-        self.out.nacks_sent += nacks;
-        self.out.plis_sent += viewer.plis_sent;
-        ViewerRow {
-            viewer: spec.number,
-            room: spec.room,
-            publisher: spec.publisher,
-            sampled: viewer.sampled,
-            joined,
-            error,
-            join_ms: join.map(ms),
-            first_frame_ms: first_frame.map(ms),
-            packets_expected: totals.expected,
-            packets_received: totals.received,
-            loss: loss(&totals),
-            latency_ms: Percentiles::of(&viewer.latency),
-            jitter_ms: jitter.map(ms),
-            frames_expected: totals.frames_expected,
-            frames_complete: totals.frames_complete,
-            frames_shown: totals.frames_shown,
-            freezes: totals.freezes,
-            frozen_ms: ms(totals.frozen_ns),
-            nacks_sent: nacks,
-            plis_sent: viewer.plis_sent,
         }
     }
 
@@ -660,20 +554,23 @@ impl<'a> Generator<'a> {
             .min(MAX_AGE_S);
         self.age_s = age_s;
         for slot in self.slots.values_mut() {
-            match &mut slot.client.role {
-                Role::Publisher(tracks) => tracks.iter().for_each(super::publisher::Sending::tick),
-                Role::Viewer(viewer) => {
-                    tick.viewers += u64::from(slot.client.state == State::Live);
-                    for meter in viewer.meters() {
-                        let decided = meter.tick(now.wall_ns, age_s);
-                        tick.received += decided.received;
-                        tick.lost += decided.lost;
-                        meter
-                            .jitter_ns()
-                            .into_iter()
-                            .for_each(|ns| self.out.jitter.record(ns));
-                    }
-                }
+            let client = &mut slot.client;
+            client
+                .sending
+                .iter()
+                .for_each(super::publisher::Sending::tick);
+            let Some(viewer) = &mut client.viewer else {
+                continue;
+            };
+            tick.viewers += u64::from(client.state == State::Live);
+            for meter in viewer.meters() {
+                let decided = meter.tick(now.wall_ns, age_s);
+                tick.received += decided.received;
+                tick.lost += decided.lost;
+                meter
+                    .jitter_ns()
+                    .into_iter()
+                    .for_each(|ns| self.out.jitter.record(ns));
             }
         }
         // The main thread listens as long as the run lasts.
@@ -711,7 +608,7 @@ impl<'a> Generator<'a> {
         let sessions = self.shared.plan.viewers.len() + self.shared.plan.publishers.len();
         let allowed = CLOSING_TIMEOUT + self.shared.ramp(sessions);
         let late = self.shared.closing_for(now.instant) > allowed;
-        let left = self.deletes + self.to_delete.len();
+        let left = self.deletes + self.to_delete.len() + self.goodbyes.len();
         if late {
             self.out.deletes_failed += u64::try_from(left).unwrap_or(0);
         }
@@ -736,6 +633,8 @@ impl<'a> Generator<'a> {
             let ticket = event.data.u64();
             if ticket == DOORBELL {
                 let _ = rustix::io::read(self.mailbox.doorbell(), &mut [0_u8; 8]);
+            } else if ticket & SIGNAL != 0 {
+                self.hear(ticket & !SIGNAL, now);
             } else if let Some(slot) = self.slots.get_mut(&ticket) {
                 slot.client
                     .receive(&mut self.buffer, now, &mut self.out.counts);
@@ -750,7 +649,7 @@ fn mark(client: &mut Client, now: Now) {
     client.state = State::Leaving {
         marked_ns: now.wall_ns,
     };
-    if let Role::Viewer(viewer) = &mut client.role {
+    if let Some(viewer) = &mut client.viewer {
         viewer.meters().for_each(super::meter::Meter::mark);
     }
 }

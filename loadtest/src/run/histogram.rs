@@ -43,6 +43,10 @@ impl Histogram {
         self.max_ns = self.max_ns.max(other.max_ns);
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.total
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.total == 0
     }

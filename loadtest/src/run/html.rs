@@ -56,7 +56,11 @@ fn write_page(out: &mut String, report: &Report) -> std::fmt::Result {
         run.dtls,
         run.version,
     )?;
-    for (name, url) in [("WHIP", &run.whip), ("WHEP", &run.whep)] {
+    for (name, url) in [
+        ("WHIP", &run.whip),
+        ("WHEP", &run.whep),
+        ("Signalling", &run.signal),
+    ] {
         if let Some(url) = url {
             write!(out, "<p class=soft>{name} <code>{}</code></p>", escape(url))?;
         }

@@ -1,4 +1,5 @@
-//! WHIP and WHEP over HTTP: a pool of threads that post offers and delete sessions (RFC 9725, draft-ietf-wish-whep-03).
+//! What blocks: a pool of threads that post offers and delete sessions (WHIP, RFC 9725; WHEP, draft-ietf-wish-whep-03),
+//! and join rooms.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use ureq::http::{Response, StatusCode};
 use ureq::tls::{TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
+use super::signal::{Door, Signal};
 use super::stop::Stop;
 
 const THREADS: usize = 24;
@@ -29,6 +31,8 @@ const SHOWN: usize = 120;
 pub(crate) enum Request {
     /// A new session, by an offer.
     Post { url: String, offer: String },
+    /// A participant, over a WebSocket.
+    Join(Door),
     /// The end of a session.
     Delete { url: String },
 }
@@ -53,6 +57,8 @@ pub(crate) struct Answer {
 
 pub(crate) enum Outcome {
     Answered(Answer),
+    /// It is in the room; since when it wanted to be.
+    Joined(Box<Signal>, Instant),
     /// Why there is no session.
     Refused(String),
     /// The session was deleted, or why not.
@@ -145,6 +151,13 @@ fn perform(agent: &Agent, job: &Job, stop: &Stop) -> Outcome {
             Ok(answer) => Outcome::Answered(answer),
             Err(reason) => Outcome::Refused(reason),
         },
+        Request::Join(door) => {
+            let posted = Instant::now();
+            match Signal::join(door, stop) {
+                Ok(signal) => Outcome::Joined(Box::new(signal), posted),
+                Err(reason) => Outcome::Refused(reason),
+            }
+        }
         Request::Delete { url } => Outcome::Deleted(delete(agent, url, token)),
     }
 }
@@ -281,7 +294,8 @@ fn refusal(response: &mut Response<Body>) -> String {
     }
 }
 
-fn short(text: &str) -> String {
+/// Text of the server, as it may be shown.
+pub(crate) fn short(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control())
         .take(SHOWN)

@@ -23,6 +23,15 @@ pub(crate) enum Origin {
     Foreign { clock_hz: u32, video: bool },
 }
 
+impl Origin {
+    pub(crate) fn is_video(&self) -> bool {
+        match self {
+            Self::Ours { clip, .. } => !clip.codec.is_audio(),
+            Self::Foreign { video, .. } => *video,
+        }
+    }
+}
+
 /// Where the frames of a video go.
 enum Picture {
     None,
@@ -89,11 +98,11 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(origin: Origin) -> Self {
-        let (clock_hz, video) = match &origin {
-            Origin::Ours { clip, .. } => (clip.codec.clock_hz(), !clip.codec.is_audio()),
-            Origin::Foreign { clock_hz, video } => (*clock_hz, *video),
+        let clock_hz = match &origin {
+            Origin::Ours { clip, .. } => clip.codec.clock_hz(),
+            Origin::Foreign { clock_hz, .. } => *clock_hz,
         };
-        let picture = match (&origin, video) {
+        let picture = match (&origin, origin.is_video()) {
             (_, false) => Picture::None,
             (Origin::Ours { .. }, true) => Picture::Known(Player::default()),
             (Origin::Foreign { .. }, true) => Picture::Guessed(Follower::default()),

@@ -1,10 +1,15 @@
 //! The command line of `run`, and what is made of it.
 
+mod values;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
+use ion_api::token::{self, Claims};
+
+use self::values::{duration, key, per_second, rate, sample};
 use super::fail_if::Conditions;
 use crate::media::clip::Codec;
 
@@ -13,6 +18,8 @@ const MAX_SESSIONS: usize = 100_000;
 /// Longest run.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 const MAX_RAMP_HZ: f64 = 10_000.0;
+/// Tokens are good for the run and this long, for all to join and leave.
+const TOKEN_MARGIN: Duration = Duration::from_secs(3600);
 const MAX_CHURN_PER_MINUTE: f64 = 6_000.0;
 
 /// What is sent to whom.
@@ -53,7 +60,10 @@ impl From<VideoCodec> for Codec {
     }
 }
 
-/// Real clients: WHIP publishers and WHEP viewers, with ICE, DTLS and SRTP by str0m.
+/// Real clients, with ICE, DTLS and SRTP by str0m: WHIP publishers and WHEP viewers, or participants of the SDK's protocol.
+///
+/// With --signal, each session is a participant: --publishers of them publish, --viewers only play, and all play whatever
+/// the others of their room publish.
 ///
 /// In addresses and the token, {room} stands for the room (load-0, load-1, …), {publisher} for the name of the
 /// publisher who sends or is played (pub-0, … within its room), {client} for a name of the session's
@@ -69,10 +79,13 @@ pub(crate) struct Options {
     /// WHEP address of the viewers
     #[arg(long, value_name = "URL")]
     whep: Option<String>,
+    /// Address of the SDK's signalling: ws://127.0.0.1:7880/v1/signal
+    #[arg(long, value_name = "URL", conflicts_with_all = ["whip", "whep"])]
+    signal: Option<String>,
     /// Publishers over all rooms; with --mix meeting, participants of each room [default: one for each room]
     #[arg(long, value_name = "P")]
     publishers: Option<usize>,
-    /// Viewers over all rooms; with --mix meeting they follow from the participants [default: 1]
+    /// Viewers over all rooms; with --mix meeting they follow from the participants [default: 1; with --signal 0]
     #[arg(long, value_name = "V")]
     viewers: Option<usize>,
     /// Rooms over which publishers and viewers are spread in turn
@@ -97,6 +110,12 @@ pub(crate) struct Options {
     /// Bearer token
     #[arg(long, env = "ION_LOADTEST_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// Sign a token for each session with this key of the server, NAME:SECRET
+    #[arg(long, env = "ION_LOADTEST_KEY", hide_env_values = true, conflicts_with = "token", value_parser = key)]
+    key: Option<Key>,
+    /// Use the management API at this address while sessions join, fifty requests a second, and measure its answers
+    #[arg(long, value_name = "URL")]
+    probe_api: Option<String>,
     /// Generator threads; each uses up to one core
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -123,10 +142,26 @@ pub(crate) struct Options {
     progress: bool,
 }
 
+/// An API key and its secret.
+#[derive(Clone)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    pub(crate) secret: String,
+}
+
+impl Key {
+    /// A token that is good for a run of this length; `None` if the key cannot sign.
+    pub(crate) fn mint(&self, claims: Claims, run: Duration) -> Option<String> {
+        token::mint(&self.name, &self.secret, claims, run + TOKEN_MARGIN).ok()
+    }
+}
+
 /// A run that makes sense.
 pub(crate) struct Plan {
     pub(crate) whip: Option<String>,
     pub(crate) whep: Option<String>,
+    pub(crate) signal: Option<String>,
+    pub(crate) probe_api: Option<String>,
     pub(crate) rooms: usize,
     pub(crate) publishers: Vec<PublisherSpec>,
     pub(crate) viewers: Vec<ViewerSpec>,
@@ -138,6 +173,7 @@ pub(crate) struct Plan {
     pub(crate) ramp_hz: f64,
     pub(crate) churn_hz: f64,
     pub(crate) token: Option<String>,
+    pub(crate) key: Option<Key>,
     pub(crate) threads: usize,
     pub(crate) decrypt_sample: usize,
     pub(crate) bind: Option<std::net::IpAddr>,
@@ -161,8 +197,8 @@ pub(crate) struct ViewerSpec {
     /// Number over all rooms.
     pub(crate) number: usize,
     pub(crate) room: usize,
-    /// Number within the room of the publisher that is played.
-    pub(crate) publisher: usize,
+    /// Number within the room of the publisher that is played; participants play everybody else of their room.
+    pub(crate) publisher: Option<usize>,
 }
 
 impl ViewerSpec {
@@ -170,7 +206,7 @@ impl ViewerSpec {
     pub(crate) fn source(&self, plan: &Plan) -> Option<usize> {
         let played = PublisherSpec {
             room: self.room,
-            number: self.publisher,
+            number: self.publisher?,
         };
         plan.publishers
             .iter()
@@ -178,20 +214,67 @@ impl ViewerSpec {
     }
 }
 
+impl Plan {
+    /// What all clients speak.
+    pub(crate) fn codecs(&self) -> Vec<Codec> {
+        let audio = self.mix.has_audio().then_some(Codec::Opus);
+        let video = self.mix.has_video().then_some(self.codec);
+        audio.into_iter().chain(video).collect()
+    }
+
+    /// The publisher of this name, if it is one of ours.
+    pub(crate) fn publisher(&self, room: usize, name: &str) -> Option<usize> {
+        let number = name.strip_prefix("pub-")?.parse().ok()?;
+        let named = PublisherSpec { room, number };
+        self.publishers.iter().position(|other| *other == named)
+    }
+
+    /// Tracks of ours that a session should receive.
+    pub(crate) fn tracks_for(&self, viewer: &ViewerSpec) -> u64 {
+        let publishers = match viewer.publisher {
+            Some(_) => usize::from(viewer.source(self).is_some()),
+            None => {
+                let in_room = self
+                    .publishers
+                    .iter()
+                    .filter(|other| other.room == viewer.room);
+                let itself = usize::from(
+                    viewer.number >= self.viewers.len() && viewer.number < self.sessions(),
+                );
+                in_room.count() - itself
+            }
+        };
+        u64::try_from(publishers * self.codecs().len()).unwrap_or(0)
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.publishers.len() + self.viewers.len()
+    }
+}
+
 impl Options {
     /// Checks that the options make sense together.
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
         ensure!(
-            self.whip.is_some() || self.whep.is_some(),
-            "give --whip, --whep, or both"
+            self.whip.is_some() || self.whep.is_some() || self.signal.is_some(),
+            "give --whip, --whep, or both; or --signal"
         );
-        for (name, url) in [("--whip", &self.whip), ("--whep", &self.whep)] {
+        for (name, url) in [
+            ("--whip", &self.whip),
+            ("--whep", &self.whep),
+            ("--probe-api", &self.probe_api),
+        ] {
             let Some(url) = url else { continue };
             ensure!(
                 url.starts_with("http://") || url.starts_with("https://"),
                 "{name} must begin with http:// or https://, and not be {url:?}"
             );
         }
+        let socket = self.signal.as_ref();
+        ensure!(
+            socket.is_none_or(|url| url.starts_with("ws://")),
+            "--signal must begin with ws://, and not be {socket:?}"
+        );
         self.check_numbers()?;
         let (publishers, viewers) = if self.mix == Mix::Meeting {
             self.meeting()?
@@ -239,9 +322,12 @@ impl Options {
             viewers,
             whip: self.whip.clone(),
             whep: self.whep.clone(),
+            signal: self.signal.clone(),
+            probe_api: self.probe_api.clone(),
             ramp_hz: self.ramp,
             churn_hz: self.churn,
             token: self.token.clone(),
+            key: self.key.clone(),
             threads: self.threads,
             decrypt_sample: self.decrypt_sample,
             bind: self.bind,
@@ -290,13 +376,14 @@ impl Options {
     /// Publishers and viewers in turn over all rooms.
     fn audience(&self) -> anyhow::Result<(Vec<PublisherSpec>, Vec<ViewerSpec>)> {
         let rooms = self.rooms;
-        let publishers = match (&self.whip, self.publishers) {
+        let signal = self.signal.as_ref();
+        let publishers = match (self.whip.as_ref().or(signal), self.publishers) {
             (Some(_), count) => count.unwrap_or(rooms),
             (None, None | Some(0)) => 0,
             (None, Some(_)) => bail!("--publishers needs --whip"),
         };
-        let viewers = match (&self.whep, self.viewers) {
-            (Some(_), count) => count.unwrap_or(1),
+        let viewers = match (self.whep.as_ref().or(signal), self.viewers) {
+            (Some(_), count) => count.unwrap_or(usize::from(signal.is_none())),
             (None, None | Some(0)) => 0,
             (None, Some(_)) => bail!("--viewers needs --whep"),
         };
@@ -310,7 +397,7 @@ impl Options {
                 "{rooms} rooms need at least as many publishers, not {publishers}"
             );
             ensure!(
-                publishers == rooms || named,
+                publishers == rooms || named || signal.is_some(),
                 "with several publishers in a room the address of --whep must say by {{publisher}} which one to play"
             );
         }
@@ -329,7 +416,9 @@ impl Options {
                     ViewerSpec {
                         number,
                         room,
-                        publisher: number / rooms % in_room(room).max(1),
+                        publisher: signal
+                            .is_none()
+                            .then(|| number / rooms % in_room(room).max(1)),
                     }
                 })
                 .collect(),
@@ -339,9 +428,10 @@ impl Options {
     /// Rooms in which everybody plays everybody else.
     fn meeting(&self) -> anyhow::Result<(Vec<PublisherSpec>, Vec<ViewerSpec>)> {
         let participants = self.publishers.unwrap_or(10);
-        let (Some(_), Some(whep)) = (&self.whip, &self.whep) else {
-            bail!("--mix meeting needs both --whip and --whep");
-        };
+        ensure!(
+            self.signal.is_some() || self.whip.is_some() && self.whep.is_some(),
+            "--mix meeting needs both --whip and --whep, or --signal"
+        );
         ensure!(
             self.viewers.is_none(),
             "with --mix meeting the viewers follow from --publishers: leave out --viewers"
@@ -351,10 +441,17 @@ impl Options {
             "a meeting has from 2 to 1000 --publishers, not {participants}"
         );
         ensure!(
-            whep.contains("{publisher}"),
+            self.whep
+                .as_ref()
+                .is_none_or(|url| url.contains("{publisher}")),
             "with --mix meeting the address of --whep must say by {{publisher}} whom to play"
         );
-        let total = self.rooms * participants * participants;
+        let sessions = if self.signal.is_some() {
+            1
+        } else {
+            participants
+        };
+        let total = self.rooms * participants * sessions;
         ensure!(
             total <= MAX_SESSIONS,
             "this would be {total} sessions: at most {MAX_SESSIONS} are possible"
@@ -365,11 +462,14 @@ impl Options {
         for room in 0..self.rooms {
             for number in 0..participants {
                 publishers.push(PublisherSpec { room, number });
+                if self.signal.is_some() {
+                    continue;
+                }
                 for publisher in (0..participants).filter(|other| *other != number) {
                     viewers.push(ViewerSpec {
                         number: viewers.len(),
                         room,
-                        publisher,
+                        publisher: Some(publisher),
                     });
                 }
             }
@@ -425,163 +525,5 @@ impl Options {
     }
 }
 
-/// `90s`, `500ms`, `30m`, `2h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time such as 500ms, 90s, 30m or 2h");
-    let at = text
-        .find(|c: char| c.is_ascii_alphabetic())
-        .ok_or_else(wrong)?;
-    let seconds = match &text[at..] {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(wrong()),
-    };
-    let count: f64 = text[..at].parse().map_err(|_| wrong())?;
-    Duration::try_from_secs_f64(count * seconds).map_err(|_| wrong())
-}
-
-/// `1.5M`, `1500k`, in bits per second.
-fn rate(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no bitrate such as 500k or 1.5M");
-    let (number, factor) = match text.strip_suffix(['k', 'K']) {
-        Some(number) => (number, 1e3),
-        None => (text.strip_suffix(['m', 'M']).ok_or_else(wrong)?, 1e6),
-    };
-    let bits = number.parse::<f64>().map_err(|_| wrong())? * factor;
-    if !(1e3..=1e9).contains(&bits) {
-        return Err(wrong());
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "from 1e3 to 1e9"
-    )]
-    Ok(bits.round() as u64)
-}
-
-/// `50/s`, `200/min`, in Hz.
-fn per_second(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text:?} is no rate such as 50/s or 200/min");
-    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let count: f64 = count.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "s" => 1.0,
-        "min" | "m" => 60.0,
-        _ => return Err(wrong()),
-    };
-    if count.is_finite() && count >= 0.0 {
-        Ok(count / seconds)
-    } else {
-        Err(wrong())
-    }
-}
-
-/// `1/10` or `10`: one in ten.
-fn sample(text: &str) -> Result<usize, String> {
-    let one_in = text.strip_prefix("1/").unwrap_or(text).parse();
-    one_in
-        .ok()
-        .filter(|one_in| (1..=MAX_SESSIONS).contains(one_in))
-        .ok_or_else(|| format!("{text:?} is no 1/N"))
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    fn plan(line: &str) -> anyhow::Result<Plan> {
-        let line = ["ion-loadtest"].into_iter().chain(line.split_whitespace());
-        Line::try_parse_from(line)?.options.plan()
-    }
-
-    const WHEP: &str = "--whep http://127.0.0.1/whep/{room}";
-
-    #[test]
-    fn viewers_alone_are_spread_over_rooms() {
-        let plan = plan(&format!(
-            "{WHEP} --viewers 5 --rooms 2 --ramp 120/min --duration 1.5m"
-        ))
-        .unwrap();
-        assert_eq!(
-            (plan.publishers.len(), plan.duration),
-            (0, Duration::from_secs(90))
-        );
-        assert_eq!(
-            plan.viewers
-                .iter()
-                .map(|viewer| viewer.room)
-                .collect::<Vec<_>>(),
-            [0, 1, 0, 1, 0]
-        );
-        assert!((plan.ramp_hz - 2.0).abs() < 1e-9);
-        assert_eq!(plan.viewers[0].source(&plan), None);
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_and_says_why() {
-        for (line, why) in [
-            ("", "--whip"),
-            ("--whep ftp://x", "http://"),
-            (&format!("{WHEP} --viewers 0"), "nobody"),
-            (&format!("{WHEP} --publishers 1"), "--whip"),
-            (&format!("{WHEP} --threads 0"), "--threads"),
-            (&format!("{WHEP} --duration 0s"), "--duration"),
-            (&format!("{WHEP} --duration 25h"), "24h"),
-            (&format!("{WHEP} --ramp 0/s"), "--ramp"),
-            (&format!("{WHEP} --ramp fast"), "50/s"),
-            (&format!("{WHEP} --viewers 100001"), "100000"),
-            (&format!("{WHEP} --viewers 2 --rooms 3"), "empty"),
-            (
-                &format!("{WHEP} --churn 6000/min --duration 24h"),
-                "sessions",
-            ),
-            ("--whep http://x/whep/live --viewers 4 --rooms 2", "{room}"),
-            (
-                &format!("--whip http://x/{{room}} {WHEP} --publishers 2"),
-                "{publisher}",
-            ),
-            (
-                &format!("--whip http://x/{{room}} {WHEP} --mix meeting"),
-                "{publisher}",
-            ),
-            (&format!("{WHEP} --mix meeting"), "both"),
-            (&format!("{WHEP} --rate 7"), "bitrate"),
-            (&format!("{WHEP} --fail-if los>1%"), "los"),
-        ] {
-            let error = plan(line)
-                .err()
-                .map(|error| format!("{error:#}"))
-                .unwrap_or_default();
-            assert!(
-                error.contains(why),
-                "{line}: {error:?} does not say {why:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn units_are_understood() {
-        assert_eq!(rate("1.5M"), Ok(1_500_000));
-        assert_eq!(rate("500k"), Ok(500_000));
-        assert!(rate("NaNk").is_err() && rate("1e30M").is_err());
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("-1s").is_err() && duration("infs").is_err() && duration("5").is_err());
-        assert!(
-            per_second("inf/s").is_err()
-                && per_second("-1/s").is_err()
-                && per_second("1/h").is_err()
-        );
-        assert_eq!((sample("1/10"), sample("3")), (Ok(10), Ok(3)));
-        assert!(sample("1/0").is_err() && sample("2/3").is_err());
-    }
-}
+mod tests;

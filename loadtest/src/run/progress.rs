@@ -102,6 +102,7 @@ pub(crate) fn run_info(plan: &Plan) -> RunInfo {
         version: env!("CARGO_PKG_VERSION"),
         whip: plan.whip.clone(),
         whep: plan.whep.clone(),
+        signal: plan.signal.clone(),
         mix: format!("{:?}", plan.mix).to_lowercase(),
         codec: if plan.mix.has_video() {
             format!("{:?}", plan.codec).to_lowercase()
@@ -132,9 +133,14 @@ pub(crate) fn print_summary(report: &Report) -> std::io::Result<()> {
     let generator = &report.generator;
     writeln!(
         out,
-        "joins        {} of {} viewers, {} of {} publishers",
+        "joins        {} of {} {}, {} of {} publishers",
         report.joins_ok,
         report.joins_ok + report.joins_failed,
+        if report.run.signal.is_some() {
+            "participants"
+        } else {
+            "viewers"
+        },
         report.publishers.joins_ok,
         report.publishers.joins_ok + report.publishers.joins_failed
     )?;
@@ -142,6 +148,21 @@ pub(crate) fn print_summary(report: &Report) -> std::io::Result<()> {
         writeln!(out, "             {count} × {reason}")?;
     }
     writeln!(out, "join time    {}", three(report.join_ms))?;
+    if let Some(api) = &report.api {
+        writeln!(
+            out,
+            "API          {} ({} requests, {} errors)",
+            three(api.ms),
+            api.requests,
+            api.errors
+        )?;
+        for (request, ms) in &api.by_request {
+            writeln!(out, "             {request}: {}", three(Some(*ms)))?;
+        }
+        if let Some(error) = &api.last_error {
+            writeln!(out, "             the last error: {error}")?;
+        }
+    }
     writeln!(out, "first frame  {}", three(report.first_frame_ms))?;
     let share = report
         .loss
@@ -150,6 +171,12 @@ pub(crate) fn print_summary(report: &Report) -> std::io::Result<()> {
         out,
         "loss         {share} ({} of {} packets)",
         report.packets_lost, report.packets_expected
+    )?;
+    writeln!(
+        out,
+        "tracks       {} of {} came",
+        report.tracks_expected - report.tracks_silent,
+        report.tracks_expected
     )?;
     writeln!(out, "latency      {}", three(report.latency_ms))?;
     writeln!(out, "jitter       {}", three(report.jitter_ms))?;

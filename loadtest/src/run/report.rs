@@ -48,10 +48,11 @@ pub(crate) fn loss(totals: &Totals) -> Option<f64> {
 pub(crate) struct Report {
     /// What was asked for.
     pub(crate) run: RunInfo,
-    /// Viewers who decrypted a first media packet (with `--decrypt-sample`, the others: who connected).
+    /// Viewers who decrypted a first media packet, and participants who publish and are connected (with `--decrypt-sample`,
+    /// the others: who connected).
     pub(crate) joins_ok: u64,
     pub(crate) joins_failed: u64,
-    /// From the POST to the first media packet decrypted.
+    /// From the POST, or from opening the socket, to that.
     pub(crate) join_ms: Option<Percentiles>,
     /// From the POST to the first complete keyframe.
     pub(crate) first_frame_ms: Option<Percentiles>,
@@ -89,6 +90,11 @@ pub(crate) struct Report {
     /// Sessions that ended although nobody asked for it.
     pub(crate) disconnects: u64,
     pub(crate) deletes_failed: u64,
+    /// Tracks of our publishers that sessions should have received, and those of which nothing came.
+    pub(crate) tracks_expected: u64,
+    pub(crate) tracks_silent: u64,
+    /// With `--probe-api`: how the API answered while sessions joined.
+    pub(crate) api: Option<ApiFigures>,
     pub(crate) publishers: Publishers,
     pub(crate) generator: Generator,
     /// What makes the figures doubtful.
@@ -110,6 +116,7 @@ pub(crate) struct RunInfo {
     pub(crate) interrupted: bool,
     pub(crate) whip: Option<String>,
     pub(crate) whep: Option<String>,
+    pub(crate) signal: Option<String>,
     pub(crate) mix: String,
     pub(crate) codec: String,
     /// Of one publisher, all tracks, in bits per second of payload.
@@ -133,6 +140,15 @@ pub(crate) struct Publishers {
     pub(crate) nacks_received: u64,
     /// PLI and FIR.
     pub(crate) keyframe_requests_received: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct ApiFigures {
+    pub(crate) ms: Option<Percentiles>,
+    pub(crate) by_request: BTreeMap<&'static str, Percentiles>,
+    pub(crate) requests: u64,
+    pub(crate) errors: u64,
+    pub(crate) last_error: Option<String>,
 }
 
 /// What the load generator itself needed, and whether it kept up.
@@ -177,7 +193,8 @@ pub(crate) struct Second {
 pub(crate) struct ViewerRow {
     pub(crate) viewer: usize,
     pub(crate) room: usize,
-    pub(crate) publisher: usize,
+    /// Whom it plays; `None`: all others of its room.
+    pub(crate) publisher: Option<usize>,
     /// Whether its media was decrypted and counted.
     pub(crate) sampled: bool,
     pub(crate) joined: bool,

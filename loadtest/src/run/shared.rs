@@ -6,8 +6,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ion_api::token::{Claims, Grants};
+
+use super::client::Beginning;
+use super::meter::Origin;
 use super::options::Plan;
 use super::publisher::Track;
+use crate::media::clip::Codec;
 
 /// How far the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +40,12 @@ pub(crate) struct Tracks {
     pub(crate) video: Option<Track>,
 }
 
+impl Tracks {
+    pub(crate) fn all(&self) -> Vec<Track> {
+        self.audio.iter().chain(&self.video).cloned().collect()
+    }
+}
+
 pub(crate) struct Shared {
     pub(crate) plan: Plan,
     /// By publisher.
@@ -55,7 +66,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(plan: Plan, tracks: Vec<Tracks>, bind: IpAddr) -> Self {
         Self {
-            viewer_numbers: AtomicUsize::new(plan.viewers.len()),
+            viewer_numbers: AtomicUsize::new(plan.sessions()),
             plan,
             tracks,
             bind,
@@ -153,6 +164,55 @@ impl Shared {
         )
     }
 
+    /// Different numbers for each publisher, the same in each run.
+    pub(crate) fn beginning(&self, index: usize) -> Beginning {
+        #[expect(clippy::cast_precision_loss, reason = "at most a hundred thousand")]
+        let stagger = index as f64 / self.plan.publishers.len() as f64;
+        Beginning {
+            stagger,
+            seed: (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        }
+    }
+
+    /// Where a track comes from: this publisher of ours, or somebody else.
+    pub(crate) fn origin(&self, publisher: Option<usize>, video: bool) -> Origin {
+        let track = publisher.and_then(|at| {
+            let tracks = &self.tracks[at];
+            if video {
+                tracks.video.clone()
+            } else {
+                tracks.audio.clone()
+            }
+        });
+        match track {
+            Some(track) => Origin::Ours {
+                clip: track.clip,
+                log: track.log,
+            },
+            None => Origin::Foreign {
+                clock_hz: if video {
+                    90_000
+                } else {
+                    Codec::Opus.clock_hz()
+                },
+                video,
+            },
+        }
+    }
+
+    /// Whether all of the plan's sessions have joined, or failed to.
+    pub(crate) fn all_settled(&self) -> bool {
+        let count = |(live, failed): (usize, usize)| live + failed;
+        let publish = self.plan.publishers.len();
+        let play = self.plan.viewers.len()
+            + if self.plan.signal.is_some() {
+                publish
+            } else {
+                0
+            };
+        count(self.publishers()) >= publish && count(self.viewers()) >= play
+    }
+
     pub(crate) fn names(&self, room: usize, publisher: &str, client: &str) -> Names {
         Names {
             room: format!("load-{room}"),
@@ -177,8 +237,26 @@ impl Names {
             .replace("{client}", &self.client)
     }
 
+    pub(crate) fn room(&self) -> &str {
+        &self.room
+    }
+
+    /// What the session shows to the server.
     pub(crate) fn token(&self, shared: &Shared) -> Option<String> {
-        shared.plan.token.as_deref().map(|token| self.fill(token))
+        let plan = &shared.plan;
+        let Some(key) = &plan.key else {
+            return plan.token.as_deref().map(|token| self.fill(token));
+        };
+        let claims = Claims {
+            sub: self.client.clone(),
+            video: Grants {
+                room_join: true,
+                room: self.room.clone(),
+                ..Grants::default()
+            },
+            ..Claims::default()
+        };
+        key.mint(claims, plan.duration)
     }
 }
 
