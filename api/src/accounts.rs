@@ -10,7 +10,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::SystemTime;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::documents::{Document, DocumentError, Documents, Kind};
 use crate::problem::Problem;
 use crate::seal::Sealer;
+pub(crate) use crate::token::now_s;
 use crate::token::{self, Claims, Expiry, Keys, TokenError};
 
 mod keys;
@@ -26,7 +26,7 @@ mod revocations;
 mod tests;
 mod users;
 
-pub use keys::{KeyChange, KeyInfo, KeyLimits, KeySecret, NewKey};
+pub use keys::{KeyChange, KeyInfo, KeyLimits, KeySecret, NewKey, Quota};
 pub use revocations::{RevocationInfo, Subject};
 pub use users::{UserChange, UserInfo};
 
@@ -178,6 +178,15 @@ impl Accounts {
         }
     }
 
+    /// How much the sessions of a key may take.
+    pub fn quota(&self, key: &str) -> Quota {
+        let live = self.live();
+        live.keys
+            .get(key)
+            .map(|key| key.quota())
+            .unwrap_or_default()
+    }
+
     fn live(&self) -> RwLockReadGuard<'_, Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,13 +232,6 @@ pub(crate) fn check_claims(claims: &Claims) -> Result<(), Problem> {
     users::check_metadata(&claims.metadata)?;
     users::check_attributes(&claims.attributes)?;
     users::check_grants(&claims.video)
-}
-
-/// Seconds since the Unix epoch.
-pub(crate) fn now_s() -> u64 {
-    SystemTime::UNIX_EPOCH
-        .elapsed()
-        .map_or(0, |since| since.as_secs())
 }
 
 /// Reads a stored body.

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use std::sync::Arc;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Quota};
 use crate::backend::{Participant, Sources};
 use crate::names::{self, Identity, RoomName};
 use crate::problem::Problem;
@@ -68,7 +68,7 @@ impl Auth {
                     return Err(lacking("`canPublish`"));
                 }
                 Ok((
-                    participant(&claims)?,
+                    self.participant(&claims)?,
                     sources(&claims.video.can_publish_sources),
                 ))
             }
@@ -87,9 +87,26 @@ impl Auth {
                 if claims.video.can_subscribe == Some(false) {
                     return Err(lacking("`canSubscribe`"));
                 }
-                participant(&claims)
+                self.participant(&claims)
             }
         }
+    }
+
+    /// A participant as its token describes it.
+    ///
+    /// # Errors
+    /// 401 where `sub` is no identity.
+    pub(crate) fn participant(&self, claims: &Claims) -> Result<Participant, Problem> {
+        let identity = Identity::parse(&claims.sub)
+            .map_err(|e| invalid(&format!("the token's `sub` {e}"), INVALID_TOKEN))?;
+        Ok(Participant {
+            identity,
+            name: names::display_name(&claims.name),
+            hidden: claims.video.hidden,
+            passes_lobby: claims.video.room_admin,
+            token: Some(claims.token_ref()),
+            quota: self.accounts.quota(&claims.iss),
+        })
     }
 
     /// May the caller change or end a session of `room`? The unguessable session id is the
@@ -294,17 +311,6 @@ pub(crate) fn joins(claims: &Claims, room: &RoomName) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(crate) fn participant(claims: &Claims) -> Result<Participant, Problem> {
-    let identity = Identity::parse(&claims.sub)
-        .map_err(|e| invalid(&format!("the token's `sub` {e}"), INVALID_TOKEN))?;
-    let name = names::display_name(&claims.name);
-    Ok(Participant {
-        identity,
-        name,
-        hidden: claims.video.hidden,
-    })
-}
-
 /// A guest is called by its bearer where that is a name, else by a random one.
 pub(crate) fn guest(bearer: Option<String>) -> Result<Participant, Problem> {
     let named = bearer
@@ -324,6 +330,9 @@ pub(crate) fn guest(bearer: Option<String>) -> Result<Participant, Problem> {
         identity,
         name,
         hidden: false,
+        passes_lobby: true,
+        token: None,
+        quota: Quota::default(),
     })
 }
 

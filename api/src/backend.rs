@@ -8,9 +8,10 @@ use std::fmt;
 use std::future::Future;
 use std::time::SystemTime;
 
-use crate::accounts::Versioned;
+use crate::accounts::{Quota, Subject, Versioned};
 use crate::govern::{Act, Member, RoomDetails};
 use crate::if_match::IfMatch;
+use crate::model::access::KeyUsage;
 use crate::model::stats::ParticipantStats;
 use crate::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use crate::names::{Identity, RoomName, SessionId};
@@ -18,6 +19,7 @@ use crate::problem::Problem;
 use crate::signal::client::Resume;
 use crate::signal::model::SubscriptionInfo;
 use crate::signal::{self, ClientMessage, JoinRequest, Outbox, ParticipantId, Reason};
+use crate::token::TokenRef;
 use crate::whep::extensions::{LayerSelection, Playing};
 
 fn not_served() -> signal::server::Problem {
@@ -33,6 +35,12 @@ pub struct Participant {
     pub name: String,
     /// Not shown to others, nor in lists.
     pub hidden: bool,
+    /// Need not wait in a lobby: it may govern the room.
+    pub passes_lobby: bool,
+    /// The token; guests have none.
+    pub token: Option<TokenRef>,
+    /// What the key of its token may take.
+    pub quota: Quota,
 }
 
 /// Which kinds of media a token lets its holder send (`canPublishSources`).
@@ -320,6 +328,21 @@ pub trait Backend: Send + Sync + 'static {
         std::future::ready(Err(Problem::not_found("there is no such room")))
     }
 
+    /// Ends the sessions of tokens that were revoked. A backend without sessions has nothing to end.
+    ///
+    /// # Errors
+    /// 503 when the backend is stopping.
+    fn revoke(&self, subject: Subject) -> impl Future<Output = Result<(), Problem>> + Send {
+        let _ = subject;
+        std::future::ready(Ok(()))
+    }
+
+    /// What the sessions of a key take now.
+    fn usage(&self, key: String) -> impl Future<Output = KeyUsage> + Send {
+        let _ = key;
+        std::future::ready(KeyUsage::default())
+    }
+
     /// How a room is set up, `None` when it is not there.
     fn details(
         &self,
@@ -373,6 +396,9 @@ mod tests {
             identity,
             name: String::new(),
             hidden: false,
+            passes_lobby: false,
+            token: None,
+            quota: Quota::default(),
         };
         let request = PlayRequest {
             room: room.clone(),

@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use crate::accounts::{Accounts, Versioned};
+use crate::accounts::{Accounts, Subject, Versioned};
 use crate::auth::Auth;
-use crate::backend::{Created, IceServer};
+use crate::backend::{Backend, Created, IceServer};
 use crate::counters::Counters;
 use crate::documents::Expected;
 use crate::events::EventLog;
@@ -91,6 +91,14 @@ impl<B> App<B> {
             Ok(Err(_panicked)) => Err(Problem::internal()),
             Err(_elapsed) => Err(Problem::overloaded("the server did not answer in time", 2)),
         }
+    }
+}
+
+impl<B: Backend> App<B> {
+    /// Ends the sessions of tokens that were revoked.
+    pub(crate) async fn end_sessions(self: &Arc<Self>, of: Subject) -> Result<(), Problem> {
+        let backend = Arc::clone(&self.backend);
+        self.run(async move { backend.revoke(of).await }).await?
     }
 }
 

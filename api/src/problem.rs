@@ -77,6 +77,8 @@ problems! {
     malformed_sdp = BAD_REQUEST, "malformed-sdp", "The SDP is not acceptable";
     /// 403: the token is good and does not allow this.
     forbidden = FORBIDDEN, "forbidden", "The token does not allow this";
+    /// 403: the room has a lobby, in which this kind of client cannot wait.
+    lobby = FORBIDDEN, "lobby", "The room has a lobby";
     /// 404: no such path, room, participant or track.
     not_found = NOT_FOUND, "not-found", "There is no such resource";
     /// 404: the session does not exist, or has ended.

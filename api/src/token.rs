@@ -16,7 +16,16 @@ use utoipa::ToSchema;
 use crate::{limits, names};
 
 /// Clocks of issuer and server may differ by this much, in seconds.
-const LEEWAY_S: u64 = 10;
+pub(crate) const LEEWAY_S: u64 = 10;
+
+/// What a running session is known by to whoever governs tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TokenRef {
+    /// API key that signed the token.
+    pub key: String,
+    /// Its `jti`; may be empty.
+    pub id: String,
+}
 
 /// The claims of a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +67,14 @@ impl Claims {
     /// When it was issued, as well as it says so; 0 where it does not.
     pub fn issued_at_s(&self) -> u64 {
         self.iat.or(self.nbf).unwrap_or(0)
+    }
+
+    /// The token that holds these.
+    pub fn token_ref(&self) -> TokenRef {
+        TokenRef {
+            key: self.iss.clone(),
+            id: self.jti.clone(),
+        }
     }
 }
 
@@ -236,7 +253,7 @@ pub(crate) fn verify_with(token: &str, secret: &str, expiry: Expiry) -> Result<C
     validation.validate_exp = expiry == Expiry::Enforce;
     validation.set_required_spec_claims(&["exp"]);
     let key = DecodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::decode::<Claims>(token, &key, &validation)
+    let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
         .map(|data| data.claims)
         .map_err(|error| match error.kind() {
             ErrorKind::InvalidSignature => TokenError::Signature,
@@ -246,7 +263,17 @@ pub(crate) fn verify_with(token: &str, secret: &str, expiry: Expiry) -> Result<C
             ErrorKind::InvalidClaimFormat(claim) if claim == "exp" => TokenError::NoExpiry,
             ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
             _ => TokenError::Malformed,
-        })
+        })?;
+    // A token from the future would outlive every revocation until then.
+    match claims.iat.is_some_and(|iat| iat > now_s() + LEEWAY_S) {
+        true => Err(TokenError::NotYetValid),
+        false => Ok(claims),
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn now_s() -> u64 {
+    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 impl<K: Into<String>, S: Into<String>> FromIterator<(K, S)> for Keys {
@@ -284,8 +311,8 @@ pub fn looks_like_jwt(bearer: &str) -> bool {
 #[error("the token cannot be signed")]
 pub struct MintError;
 
-/// Signs a token with `key` and `secret`, valid for `ttl` from now. `iss`, `iat`, `nbf` and `exp`
-/// of `claims` are overwritten; without a `jti` it gets one.
+/// Signs a token with `key` and `secret`, valid for `ttl` from now. `iss`, `nbf` and `exp` of
+/// `claims` are overwritten, and `iat` where it is not later; without a `jti` it gets one.
 ///
 /// # Errors
 /// When the system clock stands before 1970 or the claims cannot be signed.
@@ -300,7 +327,7 @@ pub fn mint(
         .map_err(|_| MintError)?
         .as_secs();
     claims.iss = key.to_owned();
-    claims.iat = Some(now);
+    claims.iat = claims.iat.max(Some(now));
     claims.nbf = Some(now);
     if claims.jti.is_empty() {
         claims.jti = names::random_hex::<16>().map_err(|_| MintError)?;

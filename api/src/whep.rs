@@ -67,6 +67,9 @@ async fn reserved_session<B: Backend>() -> StatusCode {
 }
 
 /// Play a room's first publisher
+///
+/// In the lobby of a room that has one nobody can wait who speaks WHEP: without the grant `roomAdmin` the
+/// answer is 403 with the type `urn:ion:problem:lobby`.
 #[utoipa::path(post, path = "/whep/{room}", operation_id = "play", tag = "whep",
     params(RoomPath),
     request_body(content = String, content_type = "application/sdp", description = "The offer"),

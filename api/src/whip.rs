@@ -43,6 +43,9 @@ async fn reserved_session<B: Backend>() -> StatusCode {
 }
 
 /// Publish to a room
+///
+/// In the lobby of a room that has one nobody can wait who speaks WHIP: without the grant `roomAdmin` the
+/// answer is 403 with the type `urn:ion:problem:lobby`.
 #[utoipa::path(post, path = "/whip/{room}", operation_id = "publish", tag = "whip",
     params(RoomPath),
     request_body(content = String, content_type = "application/sdp", description = "The offer"),

@@ -7,10 +7,11 @@ use crate::metrics::Metrics;
 use crate::rooms::{Input, Rooms};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ion_api::accounts::Versioned;
+use ion_api::accounts::{Subject, Versioned};
 use ion_api::backend::{Backend, Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::govern::{Act, Member, RoomDetails};
 use ion_api::if_match::IfMatch;
+use ion_api::model::access::KeyUsage;
 use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
@@ -178,6 +179,16 @@ impl Backend for Handle {
             label,
         };
         self.send_data(room, to, message).await
+    }
+
+    async fn revoke(&self, subject: Subject) -> Result<(), Problem> {
+        self.ask_in_turn(|reply| Command::Revoke(subject, reply))
+            .await
+    }
+
+    async fn usage(&self, key: String) -> KeyUsage {
+        let look = move |rooms: &Rooms| rooms.usage(&key);
+        self.look(look).await.unwrap_or_default()
     }
 
     async fn details(&self, room: RoomName) -> Option<Versioned<RoomDetails>> {

@@ -11,6 +11,7 @@
 //! - **The rows of a session are announced together**, after all of them are written.
 
 pub(crate) mod act;
+mod admission;
 mod commands;
 mod data;
 mod ended;
@@ -42,6 +43,7 @@ use crate::rooms::{Capacity, Key, Rooms};
 use crate::session::{EndCause, Output, Session};
 use crate::store::Store;
 use crate::throttle::Throttle;
+use ion_api::accounts::Subject;
 use ion_api::backend::{Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::govern::Act;
 use ion_api::if_match::IfMatch;
@@ -132,6 +134,8 @@ pub enum Command {
     ),
     /// DELETE.
     End(SessionRef, Reply<Result<(), Problem>>),
+    /// The sessions of tokens that were revoked end.
+    Revoke(Subject, Reply<()>),
     /// A socket enters a room.
     SignalJoin(
         Box<JoinRequest>,

@@ -5,6 +5,7 @@
 use ion_api::model::Role;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
+use ion_api::token::TokenRef;
 use ion_sdp::{
     CodecKind, FeedbackSet, Fmtp, MediaKind, PayloadMap, PlayTrack, PublishTrack, TrackCodec,
 };
@@ -369,6 +370,9 @@ pub struct Record {
     pub name: String,
     /// Not shown to others.
     pub hidden: bool,
+    /// The token it came with.
+    #[serde(default)]
+    pub token: Option<TokenRef>,
     /// For viewers: the identity to play; `None` is the room's first publisher.
     pub wanted: Option<Identity>,
     /// Seconds since the UNIX epoch.
@@ -419,6 +423,7 @@ impl Record {
             identity,
             name: String::new(),
             hidden: false,
+            token: None,
             wanted: None,
             joined_at_s: 0,
             etag: String::new(),

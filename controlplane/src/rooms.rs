@@ -38,6 +38,7 @@ mod view;
 pub use deliver::Delivery;
 pub use effect::Effect;
 pub use input::{Cap, Description, Input, Join, Play, Publish, Settings, Wish};
+pub use view::is_about;
 
 use crate::limits;
 use crate::record::Kind;
@@ -47,6 +48,7 @@ use ion_api::signal::model::{
     LayerInfo, ParticipantId, ParticipantKind, ParticipantState, Permissions, Quality, Source,
     SubscriptionBounds, SubscriptionRule,
 };
+use ion_api::token::TokenRef;
 use ion_sdp::TrackCodec;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -162,7 +164,7 @@ struct Participant {
     state: ParticipantState,
     permissions: Permissions,
     joined_at_s: u64,
-    token: Option<String>,
+    token: Option<TokenRef>,
     play: Play,
     /// Place in the order in which publishers became live; `None` while no media can flow.
     live: Option<u64>,

@@ -46,6 +46,8 @@ pub enum EndCause {
     RowsLost,
     /// A moderator removed it.
     Kicked,
+    /// Its token was revoked.
+    Revoked,
     /// Its room was closed.
     RoomClosed,
     /// Neither socket nor transport came back.
@@ -58,6 +60,7 @@ impl EndCause {
         match reason {
             LeaveReason::DuplicateIdentity => Self::Replaced,
             LeaveReason::Kicked => Self::Kicked,
+            LeaveReason::TokenRevoked => Self::Revoked,
             LeaveReason::RoomClosed => Self::RoomClosed,
             LeaveReason::TimedOut => Self::TimedOut,
             _ => Self::Deleted,
@@ -84,13 +87,14 @@ impl EndCause {
             Self::AnswerTimeout => "answer_timeout",
             Self::RowsLost => "rows_lost",
             Self::Kicked => "kicked",
+            Self::Revoked => "revoked",
             Self::RoomClosed => "room_closed",
             Self::TimedOut => "timed_out",
         }
     }
 
     /// Every name.
-    pub const NAMES: [&'static str; 17] = [
+    pub const NAMES: [&'static str; 18] = [
         "deleted",
         "replaced",
         "ice_timeout",
@@ -106,6 +110,7 @@ impl EndCause {
         "answer_timeout",
         "rows_lost",
         "kicked",
+        "revoked",
         "room_closed",
         "timed_out",
     ];
@@ -122,6 +127,7 @@ impl EndCause {
             Self::AnswerTimeout => "the counter-offer was not answered in time".to_owned(),
             Self::RowsLost => "its forwarding state was lost".to_owned(),
             Self::Kicked => "removed by a moderator".to_owned(),
+            Self::Revoked => "its token was revoked".to_owned(),
             Self::RoomClosed => "the room was closed".to_owned(),
             Self::TimedOut => "neither signalling nor media came back in time".to_owned(),
         }

@@ -4,12 +4,15 @@ mod common;
 
 use common::sdk::{Channels, Sdk, serve};
 use common::{Folder, Plane, Server, answer, wait};
-use ion_api::names::RoomName;
+use ion_api::Backend;
+use ion_api::accounts::{Quota, Subject};
+use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
 use ion_api::signal::client::{Data, Leave, Request, Subscribe, SubscriptionChange, UpdateSelf};
 use ion_api::signal::model::{SubscriptionBounds, TransportState};
 use ion_api::signal::server::{Event, Reason, RoomCause};
-use ion_controlplane::rooms::{Input, Key};
+use ion_api::token::TokenRef;
+use ion_controlplane::rooms::{Input, Key, Settings};
 use ion_tables::{
     RowLink, Subscription, SubscriptionConfig, Tables, Track, TrackConfig, Transport,
 };
@@ -420,6 +423,100 @@ async fn moderators_pause_move_and_kick() {
     assert_eq!(ended.await, Reason::Kicked);
     assert!(bob.is_closed().await);
     assert_eq!(world.counts().0, 1);
+}
+
+#[tokio::test]
+async fn a_revocation_ends_sessions_of_all_kinds_with_the_reason() {
+    let world = World::new().await;
+    let mut ann = world.join("ann").await;
+    let mut bob = world.join("bob").await;
+    let mut obs = common::client::Client::new().await;
+    let offer = obs.offer(&common::client::PUBLISH);
+    let mut request = common::publish_request("r", "obs", offer);
+    request.participant.token = Some(TokenRef {
+        key: "k".to_owned(),
+        id: "leaked".to_owned(),
+    });
+    let created = Backend::publish(&*world.server.handle, request)
+        .await
+        .unwrap();
+    let to = common::client::Answered::new("r", ion_api::model::Role::Publisher, &created);
+    obs.connect(&to).await;
+    assert_eq!(bob.subscriptions().await.len(), 2);
+    let usage = Backend::usage(&*world.server.handle, "k".to_owned()).await;
+    assert_eq!((usage.participants, usage.rooms), (1, 1));
+
+    let named = |name| Identity::parse(name).unwrap();
+    for subject in [Subject::Token(named("leaked")), Subject::User(named("ann"))] {
+        Backend::revoke(&*world.server.handle, subject)
+            .await
+            .unwrap();
+    }
+    let ended = ann.event(|event| match event {
+        Event::Ended(ended) => Some(ended.reason),
+        _ => None,
+    });
+    assert_eq!(ended.await, Reason::TokenRevoked);
+    assert!(ann.is_closed().await);
+    for _ in ["obs", "ann"] {
+        let left = bob.event(|event| match event {
+            Event::ParticipantLeft(left) => Some(left.reason),
+            _ => None,
+        });
+        assert_eq!(left.await, Reason::TokenRevoked);
+    }
+    let ended = Backend::ended(&*world.server.handle, RoomName::parse("r").unwrap()).await;
+    assert!(ended.iter().any(|one| one.cause == "revoked"), "{ended:?}");
+    assert_eq!(world.counts(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_lobby_and_the_quota_of_a_key_stop_whip_clients() {
+    let world = World::new().await;
+    let handle = &*world.server.handle;
+    let lobby = Settings {
+        lobby: true,
+        is_kept: true,
+        ..Settings::default()
+    };
+    let room = RoomName::parse("closed").unwrap();
+    let configure = Input::Configure {
+        room,
+        settings: lobby,
+    };
+    handle.govern(configure).await.unwrap();
+    let publish = async |room: &str, who: &str, passes_lobby: bool| {
+        let offer = common::client::Client::new()
+            .await
+            .offer(&common::client::PUBLISH);
+        let mut request = common::publish_request(room, who, offer);
+        request.participant.passes_lobby = passes_lobby;
+        request.participant.token = Some(TokenRef {
+            key: "k".to_owned(),
+            id: who.to_owned(),
+        });
+        request.participant.quota = Quota {
+            participants: 2,
+            rooms: 1,
+        };
+        let published = Backend::publish(handle, request).await;
+        published
+            .map(drop)
+            .map_err(|problem| (problem.status.as_u16(), problem.kind))
+    };
+    assert_eq!(publish("closed", "obs", false).await, Err((403, "lobby")));
+    assert_eq!(publish("closed", "obs", true).await, Ok(()));
+    assert_eq!(publish("other", "two", true).await, Err((429, "key-limit")));
+    assert_eq!(publish("closed", "two", true).await, Ok(()));
+    assert_eq!(
+        publish("closed", "three", true).await,
+        Err((429, "key-limit"))
+    );
+    assert_eq!(
+        publish("closed", "two", true).await,
+        Ok(()),
+        "it takes its own place"
+    );
 }
 
 #[tokio::test]

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use governor::DefaultDirectRateLimiter;
 use governor::clock::{Clock as _, DefaultClock};
-use governor::{DefaultDirectRateLimiter, Quota};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -28,6 +28,23 @@ pub struct KeyLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub burst: Option<NonZeroU32>,
+    /// Participants, publishers and viewers at once; one more gets a 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub participants: Option<NonZeroU32>,
+    /// Rooms that they are in at once; who would be in one more gets a 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub rooms: Option<NonZeroU32>,
+}
+
+/// How much the sessions of a key may take at once; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Participants of all kinds.
+    pub participants: u32,
+    /// Rooms that they are in.
+    pub rooms: u32,
 }
 
 /// `POST /v1/keys`.
@@ -136,6 +153,18 @@ impl LiveKey {
         })
     }
 
+    pub(super) fn quota(&self) -> Quota {
+        let KeyLimits {
+            participants,
+            rooms,
+            ..
+        } = self.stored.limits;
+        Quota {
+            participants: participants.map_or(0, NonZeroU32::get),
+            rooms: rooms.map_or(0, NonZeroU32::get),
+        }
+    }
+
     fn info(&self, key: &str) -> Versioned<KeyInfo> {
         let stored = &self.stored;
         let value = KeyInfo {
@@ -194,7 +223,7 @@ impl Accounts {
         let limits = stored.limits;
         let limiter = limits.requests_per_second.map(|rate| {
             let burst = limits.burst.unwrap_or(rate);
-            DefaultDirectRateLimiter::direct(Quota::per_second(rate).allow_burst(burst))
+            DefaultDirectRateLimiter::direct(governor::Quota::per_second(rate).allow_burst(burst))
         });
         Some(LiveKey {
             secret: open(&stored.sealed)?,
@@ -362,14 +391,14 @@ impl Accounts {
     }
 
     /// Signs a token with a key of this server; with the first of the settings where the caller
-    /// used none.
+    /// used none. It is good although others like it were revoked just now.
     ///
     /// # Errors
     /// 409 when there is no such key any more.
     pub fn issue(
         &self,
         key: Option<&str>,
-        claims: Claims,
+        mut claims: Claims,
         ttl: std::time::Duration,
     ) -> Result<String, Problem> {
         let live = self.live();
@@ -385,6 +414,7 @@ impl Accounts {
                 .map_or(("", None), |(key, secret)| (key, Some(secret))),
         };
         let secret = secret.ok_or_else(|| Problem::conflict("there is no key to sign with"))?;
+        claims.iat = live.revoked_until(&claims).map(|until| until + 1);
         token::mint(key, secret, claims, ttl).map_err(|_| Problem::internal())
     }
 }

@@ -1,7 +1,9 @@
 //! Tokens that are no good any more, though they verify and have not expired.
 //!
-//! A revocation names whom it is about and a time: tokens issued up to that second are refused, later
-//! ones pass. Whoever is to come back gets a new token.
+//! A revocation names whom it is about and a time: tokens that say they were issued up to then are
+//! refused, later ones pass. Whoever is to come back gets a new token. The time is ahead of the
+//! server's clock by as much as an issuer's may be, or a token of a fast clock would outlive it;
+//! tokens that this server issues meanwhile are dated after it ([`Accounts::issue`]).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +13,7 @@ use crate::documents::{Document, Expected, Kind};
 use crate::limits;
 use crate::names::{Identity, RoomName};
 use crate::problem::Problem;
-use crate::token::Claims;
+use crate::token::{Claims, LEEWAY_S};
 
 /// Whose tokens are revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,7 @@ const WHENEVER_S: u64 = u32::MAX as u64;
 pub struct RevocationInfo {
     /// What to call it when it is taken back.
     pub id: String,
-    /// Tokens issued up to this time are refused.
+    /// Tokens issued up to this time are refused: ten seconds ahead, as clocks differ.
     pub issued_until_s: u64,
     /// Why, for people.
     pub reason: String,
@@ -66,16 +68,26 @@ pub(super) fn until(document: &Document) -> Option<u64> {
 
 impl Live {
     pub(super) fn is_revoked(&self, claims: &Claims) -> bool {
+        let until = self.revoked_until(claims);
+        until.is_some_and(|until| claims.issued_at_s() <= until)
+    }
+
+    /// Tokens like this one that were issued up to then are refused.
+    pub(super) fn revoked_until(&self, claims: &Claims) -> Option<u64> {
         if self.revoked.is_empty() {
-            return false;
+            return None;
         }
-        let issued = claims.issued_at_s();
         let (jti, sub, room) = (&claims.jti, &claims.sub, &claims.video.room);
-        let by = |id: String| self.revoked.get(&id).is_some_and(|until| issued <= *until);
-        by(format!("token:{jti}"))
-            || by(format!("user:{sub}"))
-            || by(format!("room:{room}"))
-            || by(participant_id(room, sub))
+        let ids = [
+            format!("token:{jti}"),
+            format!("user:{sub}"),
+            format!("room:{room}"),
+            participant_id(room, sub),
+        ];
+        ids.iter()
+            .filter_map(|id| self.revoked.get(id))
+            .max()
+            .copied()
     }
 }
 
@@ -99,7 +111,7 @@ impl Accounts {
         // A token is revoked as a whole, whenever it was issued.
         let issued_until_s = match subject {
             Subject::Token(_) => WHENEVER_S,
-            _ => now_s(),
+            _ => now_s() + LEEWAY_S - 1,
         };
         let revocation = RevocationInfo {
             id: id.clone(),

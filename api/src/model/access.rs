@@ -22,6 +22,16 @@ pub struct KeyList {
     pub next: Option<String>,
 }
 
+/// What the sessions of a key take now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyUsage {
+    /// Participants, publishers and viewers.
+    pub participants: u32,
+    /// Rooms that they are in.
+    pub rooms: u32,
+}
+
 /// How to replace a secret.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

@@ -14,13 +14,14 @@ use super::{Described, resource};
 use crate::backend::Backend;
 use crate::exchange::{self, Made, State, decoded};
 use crate::limits;
-use crate::model::access::{KeyChange, KeyInfo, KeyList, KeySecret, NewKey, Rotation};
+use crate::model::access::{KeyChange, KeyInfo, KeyList, KeySecret, KeyUsage, NewKey, Rotation};
 use crate::problem::Problem;
 
 pub(super) fn routes<B: Backend>() -> Described<B> {
     OpenApiRouter::new()
         .routes(resource!(list, create))
         .routes(resource!(read, change, delete))
+        .routes(resource!(usage))
         .routes(resource!(rotate))
 }
 
@@ -82,6 +83,28 @@ async fn read<B: Backend>(
     app.auth.key_holder(&headers)?;
     let key = decoded(path)?;
     exchange::versioned(app.auth.accounts.key(&key)?)
+}
+
+/// Show what the sessions of an API key take now
+///
+/// To be compared with its limits.
+#[utoipa::path(get, path = "/v1/keys/{key}/usage", operation_id = "readKeyUsage", tag = "keys",
+    params(KeyPath),
+    responses(
+        (status = 200, body = KeyUsage, description = "Participants and rooms"),
+        (status = 404, description = "There is no such key"),
+    ))]
+async fn usage<B: Backend>(
+    axum::extract::State(app): State<B>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    app.auth.key_holder(&headers)?;
+    let key = decoded(path)?;
+    app.auth.accounts.key(&key)?;
+    let backend = Arc::clone(&app.backend);
+    let usage = app.run(async move { backend.usage(key).await }).await?;
+    Ok(exchange::fresh(usage))
 }
 
 /// Change an API key

@@ -220,8 +220,10 @@ async fn revocations<B: Backend>(
 
 /// Revoke tokens
 ///
-/// Tokens issued up to this second are refused from now on, where they would begin something;
-/// sessions that run go on (kick their participants to end them). Sent again, it revokes up to then.
+/// They are refused from now on, and the sessions of whom they are about end at once, with the reason
+/// `tokenRevoked` (over WHIP and WHEP by DTLS). Tokens that say they were issued in the next ten
+/// seconds are refused too, as clocks differ; those that this server issues are good. A token that
+/// expires is another thing: it lets nobody in any more, and sessions that run go on.
 #[utoipa::path(post, path = "/v1/revocations", operation_id = "revokeTokens", tag = "tokens",
     request_body = NewRevocation,
     responses(
@@ -237,9 +239,11 @@ async fn revoke<B: Backend>(
     app.auth.key_holder(&headers)?;
     let new: NewRevocation = exchange::json(&headers, &body)?;
     let subject = subject(&new)?;
+    let whose = subject.clone();
     let revocation = app
-        .accounts(move |accounts| accounts.revoke(&subject, &new.reason))
+        .accounts(move |accounts| accounts.revoke(&whose, &new.reason))
         .await?;
+    app.end_sessions(subject).await?;
     let location = format!("/v1/revocations/{}", exchange::segment(&revocation.id));
     Made::new(&revocation)?.located(location).answer()
 }

@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::params::{self, IdempotencyKey, IdentityPath, IfMatchHeader, PageQuery};
 use super::{Described, resource};
+use crate::accounts::Subject;
 use crate::backend::Backend;
 use crate::exchange::{self, Made, State, decoded};
 use crate::model::access::{UserChange, UserInfo, UserList};
@@ -88,7 +89,8 @@ async fn read<B: Backend>(
 
 /// Change a user
 ///
-/// What is absent stays. Tokens issued before keep what they hold; a disabled user's are refused.
+/// What is absent stays. Tokens issued before keep what they hold; a disabled user's are refused, and
+/// its sessions end.
 #[utoipa::path(patch, path = "/v1/users/{identity}", operation_id = "changeUser", tag = "users",
     params(IdentityPath, IfMatchHeader), request_body = UserChange,
     responses(
@@ -107,15 +109,19 @@ async fn change<B: Backend>(
     let identity = exchange::identity(&decoded(path)?)?;
     let expected = exchange::expected(&headers)?;
     let change: UserChange = exchange::json(&headers, &body)?;
+    let who = identity.clone();
     let changed = app
-        .accounts(move |accounts| accounts.change_user(&identity, expected, change))
+        .accounts(move |accounts| accounts.change_user(&who, expected, change))
         .await?;
+    if changed.value.disabled {
+        app.end_sessions(Subject::User(identity)).await?;
+    }
     exchange::versioned(changed)
 }
 
 /// Delete a user
 ///
-/// Its tokens are revoked.
+/// Its tokens are revoked, and its sessions end.
 #[utoipa::path(delete, path = "/v1/users/{identity}", operation_id = "deleteUser", tag = "users",
     params(IdentityPath, IfMatchHeader),
     responses(
@@ -132,7 +138,9 @@ async fn delete<B: Backend>(
     app.auth.key_holder(&headers)?;
     let identity = exchange::identity(&decoded(path)?)?;
     let expected = exchange::expected(&headers)?;
-    app.accounts(move |accounts| accounts.delete_user(&identity, expected))
+    let who = identity.clone();
+    app.accounts(move |accounts| accounts.delete_user(&who, expected))
         .await?;
+    app.end_sessions(Subject::User(identity)).await?;
     Ok(exchange::gone())
 }

@@ -23,8 +23,6 @@ pub struct JoinRequest {
     pub metadata: String,
     /// Likewise, by key.
     pub attributes: BTreeMap<String, String>,
-    /// What the token is known by, where it is.
-    pub token: Option<String>,
     /// Whether publications are subscribed as they come.
     pub auto_subscribe: bool,
 }

@@ -287,7 +287,7 @@ fn joiner(auth: &Auth, bearer: Option<String>, join: Join) -> Result<JoinRequest
     }
     let mut request = match auth.caller(&headers, Expiry::Enforce)? {
         Caller::Guest(bearer) => as_guest(asked, join.identity.or(bearer))?,
-        Caller::Token(claims) => by_token(asked, &claims)?,
+        Caller::Token(claims) => by_token(auth, asked, &claims)?,
     };
     if let Some(name) = join.name {
         let may =
@@ -325,12 +325,11 @@ fn as_guest(room: Option<RoomName>, identity: Option<String>) -> Result<JoinRequ
         },
         metadata: String::new(),
         attributes: BTreeMap::new(),
-        token: None,
         auto_subscribe: true,
     })
 }
 
-fn by_token(asked: Option<RoomName>, claims: &Claims) -> Result<JoinRequest, Problem> {
+fn by_token(auth: &Auth, asked: Option<RoomName>, claims: &Claims) -> Result<JoinRequest, Problem> {
     let room = RoomName::parse(&claims.video.room).map_err(|error| {
         Problem::new(Reason::TokenInvalid, format!("the token's `room` {error}"))
     })?;
@@ -340,14 +339,13 @@ fn by_token(asked: Option<RoomName>, claims: &Claims) -> Result<JoinRequest, Pro
             "the token is for another room",
         ));
     }
-    auth::joins(claims, &room)?;
+    crate::auth::joins(claims, &room)?;
     Ok(JoinRequest {
         room,
-        participant: auth::participant(claims)?,
+        participant: auth.participant(claims)?,
         permissions: permissions(&claims.video),
         metadata: claims.metadata.clone(),
         attributes: claims.attributes.clone(),
-        token: (!claims.jti.is_empty()).then(|| claims.jti.clone()),
         auto_subscribe: true,
     })
 }
@@ -373,5 +371,47 @@ pub(crate) fn permissions(grants: &Grants) -> Permissions {
         can_update_own_metadata: grants.can_update_own_metadata == Some(true),
         hidden: grants.hidden,
         room_admin: grants.room_admin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Accounts;
+    use crate::token::{Keys, mint};
+
+    #[test]
+    fn what_a_token_says_of_its_holder_comes_along() {
+        let secret = "a secret of thirty-two characters";
+        let keys: Keys = [("key", secret)].into_iter().collect();
+        let auth = Auth {
+            accounts: Arc::new(Accounts::ephemeral(keys).unwrap()),
+            dev: false,
+        };
+        let attributes = BTreeMap::from([("team".to_owned(), "red".to_owned())]);
+        let claims = Claims {
+            sub: "vera".into(),
+            jti: "one".into(),
+            name: "Vera".into(),
+            metadata: "{}".into(),
+            attributes: attributes.clone(),
+            video: Grants {
+                room_join: true,
+                room: "lobby".into(),
+                ..Grants::default()
+            },
+            ..Claims::default()
+        };
+        let token = mint("key", secret, claims, Duration::from_secs(60)).unwrap();
+        let join = Join {
+            protocol: PROTOCOL,
+            token: Some(token),
+            ..Join::default()
+        };
+        let request = joiner(&auth, None, join).unwrap();
+        assert_eq!((&*request.metadata, request.attributes), ("{}", attributes));
+        let Participant { name, token, .. } = request.participant;
+        let token = token.unwrap();
+        assert_eq!((&*name, &*token.key, &*token.id), ("Vera", "key", "one"));
     }
 }

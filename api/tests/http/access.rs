@@ -1,6 +1,8 @@
 //! Keys, users, tokens, over HTTP.
 
 use axum::http::Method;
+use ion_api::accounts::Subject;
+use ion_api::names::Identity;
 use ion_api::token::Grants;
 use serde_json::{Value, json};
 
@@ -171,6 +173,8 @@ async fn a_token_is_issued_introspected_refreshed_and_revoked() {
 
     let jti = json!({"token": issued["id"], "reason": "leaked"});
     let revocation = parsed(&post(&api, "/v1/revocations", &jti).await, 201);
+    let ended = Subject::Token(Identity::parse(issued["id"].as_str().unwrap()).unwrap());
+    assert_eq!(api.last_call(), Call::Revoke(ended));
     assert_eq!(publish().await.refusal(), (401, "token-revoked".into()));
     let gone = parsed(&post(&api, "/v1/tokens/introspect", &question).await, 200);
     assert_eq!(gone, json!({"active": false}));
@@ -193,6 +197,8 @@ async fn a_token_is_issued_introspected_refreshed_and_revoked() {
     assert_eq!(publish().await.code(), 201);
     let disable = json!({"disabled": true});
     ask(&api, Method::PATCH, "/v1/users/vera", &[], &disable).await;
+    let ended = Subject::User(Identity::parse("vera").unwrap());
+    assert_eq!(api.last_call(), Call::Revoke(ended));
     assert_eq!(publish().await.code(), 401);
     assert_eq!(post(&api, "/v1/tokens", &wish).await.code(), 409);
 }

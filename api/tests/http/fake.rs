@@ -7,7 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use ion_api::accounts::{Accounts, Versioned};
+use ion_api::accounts::{Accounts, Subject, Versioned};
 use ion_api::auth::Auth;
 use ion_api::backend::*;
 use ion_api::documents::Expected;
@@ -35,6 +35,7 @@ pub(crate) enum Call {
     Select(SessionRef, LayerSelection),
     End(SessionRef),
     Govern(String, Act),
+    Revoke(Subject),
 }
 
 #[derive(Default)]
@@ -145,6 +146,11 @@ impl Backend for Fake {
     async fn end(&self, session: SessionRef) -> Result<(), Problem> {
         Self::known(&session)?;
         self.called(Call::End(session));
+        Ok(())
+    }
+
+    async fn revoke(&self, subject: Subject) -> Result<(), Problem> {
+        self.called(Call::Revoke(subject));
         Ok(())
     }
 

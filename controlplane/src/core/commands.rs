@@ -4,7 +4,7 @@ use super::{Command, Core, unix_seconds};
 use crate::limits;
 use crate::programmer::TableFull;
 use crate::record::{Kind, Link, Media, Published, Record};
-use crate::rooms::{Description, Full, Input, Join, Key, Play, Publish};
+use crate::rooms::{Description, Input, Join, Key, Play, Publish};
 use crate::session::{EndCause, Session};
 use ion_api::backend::{Created, Participant, Patched, PublishRequest, SessionRef};
 use ion_api::if_match::IfMatch;
@@ -59,6 +59,10 @@ impl Core {
                     .map(|key| self.end(now, key, &EndCause::Deleted));
                 let _ = reply.send(ended);
             }
+            Command::Revoke(subject, reply) => {
+                self.revoke(now, &subject);
+                let _ = reply.send(());
+            }
             Command::SignalJoin(request, answer_to, outbox, reply) => {
                 let _ = reply.send(self.signal_join(now, *request, answer_to, outbox));
             }
@@ -104,45 +108,6 @@ impl Core {
             })
         };
         key.filter(fits).ok_or_else(no_such_session)
-    }
-
-    /// Whether there is a dataplane to take sessions.
-    pub(super) fn attached(&self) -> Result<(), Problem> {
-        let text = "the forwarding process is being restarted";
-        match self.dataplane {
-            Some(_) => Ok(()),
-            None => Err(Problem::overloaded(text, 1)),
-        }
-    }
-
-    /// Whether one more session may be made now.
-    pub(super) fn admit(&self, room: &RoomName, is_publisher: bool) -> Result<(), Problem> {
-        self.attached()?;
-        if self
-            .rooms
-            .settings(room)
-            .is_some_and(|settings| settings.lobby)
-        {
-            let text = "the room has a lobby, where WHIP and WHEP clients cannot wait";
-            return Err(Problem::forbidden(text));
-        }
-        // They are in no room yet, and keep their place in it all the same.
-        let is_offered = |session: &&Session| session.is_offered() && session.record.room == *room;
-        let offered = self.sessions.values().filter(is_offered).count();
-        self.rooms
-            .admit(room, is_publisher, offered)
-            .map_err(|full| {
-                let (reason, text) = match full {
-                    Full::Rooms => ("rooms", "the server has as many rooms as it can have"),
-                    Full::Room => ("room", "the room is full"),
-                    Full::Publishers => (
-                        "publishers",
-                        "the room has as many publishers as it can have",
-                    ),
-                };
-                self.metrics.refused(reason);
-                Problem::overloaded(text, limits::FULL_RETRY_S)
-            })
     }
 
     pub(super) fn table_full(&self, full: TableFull) -> Problem {
@@ -192,7 +157,7 @@ impl Core {
         request: &PublishRequest,
         offer: &SessionDescription,
     ) -> Result<Created, Problem> {
-        self.admit(&request.room, true)?;
+        self.admit(&request.room, &request.participant, true)?;
         let draft = self.draft()?;
         let answer = ion_sdp::whip::answer(offer, &draft.local).map_err(rejected)?;
         for track in &answer.tracks {
@@ -416,6 +381,7 @@ fn record_of(
     let mut record = Record {
         name: participant.name.clone(),
         hidden: participant.hidden,
+        token: participant.token.clone(),
         wanted,
         joined_at_s: unix_seconds(),
         etag: draft.etag.clone(),
@@ -452,7 +418,7 @@ pub(super) fn join(key: Key, record: &Record, kind: ParticipantKind, play: Play)
         },
         play,
         joined_at_s: record.joined_at_s,
-        token: None,
+        token: record.token.clone(),
         // It was let in, or not, before it negotiated.
         is_admitted: true,
     }

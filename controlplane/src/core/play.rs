@@ -26,7 +26,7 @@ impl Core {
         request: &PlayRequest,
         offer: &SessionDescription,
     ) -> Result<Play, Problem> {
-        self.admit(&request.room, false)?;
+        self.admit(&request.room, &request.participant, false)?;
         let draft = self.draft()?;
         let senders = senders(draft.feedback_ssrc)?;
         let source = self.rooms.source(&request.room, request.publisher.as_ref());

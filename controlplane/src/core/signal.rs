@@ -128,6 +128,7 @@ impl Core {
         answer_to: Option<u32>,
         outbox: Outbox,
     ) -> Result<ParticipantId, Problem> {
+        self.within_quota(&request.room, &request.participant)?;
         let key = self.key();
         let secret = super::commands::hex(&Self::random::<32>()?);
         let join = Join {
@@ -145,7 +146,7 @@ impl Core {
                 auto: request.auto_subscribe,
             },
             joined_at_s: unix_seconds(),
-            token: request.token,
+            token: request.participant.token,
             is_admitted: false,
         };
         let joined = self.rooms.handle(Input::Join(Box::new(join)), now);

@@ -31,10 +31,8 @@ pub enum Effect {
     Ended {
         /// Who.
         key: Key,
-        /// Why. With [`Reason::Kicked`] its token is dead.
+        /// Why.
         reason: Reason,
-        /// What the API knows its token by.
-        token: Option<String>,
         /// Where it was.
         room: RoomName,
     },

@@ -8,6 +8,7 @@ use ion_api::signal::model::{
     LayerInfo, ParticipantKind, Permissions, Quality, Source, SubscriptionBounds, SubscriptionRule,
 };
 use ion_api::signal::server::Reason;
+use ion_api::token::TokenRef;
 use ion_sdp::TrackCodec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -94,7 +95,7 @@ pub enum Input {
     },
     /// Out of the lobby, into the room.
     Admit(Key),
-    /// Out of the room; [`Effect::Ended`](super::Effect::Ended) names the token, which is to die.
+    /// Out of the room.
     Kick(Key),
     /// Stops a publication; its publisher may undo it.
     Mute(PublicationId),
@@ -205,8 +206,9 @@ pub struct Join {
     pub play: Play,
     /// Seconds since the Unix epoch.
     pub joined_at_s: u64,
-    /// What the API knows its token by.
-    pub token: Option<String>,
+    /// The token it came with.
+    #[serde(default, rename = "tokenRef")]
+    pub token: Option<TokenRef>,
     /// It was in the room already: no lobby.
     pub is_admitted: bool,
 }

@@ -206,9 +206,9 @@ impl Rooms {
         for id in &publications {
             self.withdraw(*id, reason, fx);
         }
-        let Some(p) = self.participants.remove(&key) else {
+        if self.participants.remove(&key).is_none() {
             return;
-        };
+        }
         if let Some(found) = self.rooms.get_mut(&room) {
             found.members.remove(&key);
         }
@@ -216,7 +216,6 @@ impl Rooms {
         fx.push(Effect::Ended {
             key,
             reason,
-            token: p.token,
             room: room.clone(),
         });
         if !publications.is_empty() {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::record::Codec;
+use ion_api::accounts::Subject;
 use ion_api::signal::server::{Event, Reason};
+use ion_api::token::TokenRef;
 use ion_sdp::{CodecKind, Fmtp};
 use std::time::Duration;
 
@@ -624,22 +626,55 @@ fn who_does_not_come_back_is_gone_and_who_does_is_not() {
 }
 
 #[test]
-fn a_kick_names_the_token_and_closing_a_room_ends_all() {
+fn a_kick_ends_one_stay_and_closing_a_room_all() {
     let mut house = House::new();
-    let mut ann = join(1, &room("r"), "ann", ParticipantKind::Sdk);
-    ann.token = Some("jti".to_owned());
-    house.does(Input::Join(Box::new(ann)));
+    house.joins(1, "r", "ann");
     house.joins(2, "r", "bob");
     let effects = house.does(Input::Kick(Key(1)));
     let ended = Effect::Ended {
         key: Key(1),
         reason: Reason::Kicked,
-        token: Some("jti".to_owned()),
         room: room("r"),
     };
     assert!(effects.contains(&ended), "{effects:?}");
     house.does(Input::Close(room("r")));
     assert!(house.rooms.is_empty());
+}
+
+#[test]
+fn revocations_and_quotas_find_whom_they_are_about() {
+    let mut house = House::new();
+    for (key, name, who, api_key) in [
+        (1, "r", "ann", "k"),
+        (2, "r", "bob", "k"),
+        (3, "s", "ann", "l"),
+    ] {
+        let mut join = join(key, &room(name), who, ParticipantKind::Sdk);
+        join.token = Some(TokenRef {
+            key: api_key.to_owned(),
+            id: format!("jti-{key}"),
+        });
+        house.does(Input::Join(Box::new(join)));
+    }
+    house.joins(4, "s", "guest");
+    for (subject, keys) in [
+        (Subject::Token(identity("jti-2")), vec![2]),
+        (Subject::User(identity("ann")), vec![1, 3]),
+        (Subject::Room(room("s")), vec![3, 4]),
+        (Subject::Participant(room("r"), identity("ann")), vec![1]),
+    ] {
+        let keys: Vec<Key> = keys.into_iter().map(Key).collect();
+        assert_eq!(house.rooms.whose(&subject), keys, "{subject:?}");
+    }
+    let usage = |key| {
+        let usage = house.rooms.usage(key);
+        (usage.participants, usage.rooms)
+    };
+    assert_eq!(
+        (usage("k"), usage("l"), usage("m")),
+        ((2, 1), (1, 1), (0, 0))
+    );
+    assert!(house.rooms.has_key(&room("r"), "k") && !house.rooms.has_key(&room("s"), "k"));
 }
 
 #[test]

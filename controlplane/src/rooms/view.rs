@@ -2,13 +2,32 @@
 
 use super::{Key, Rooms, Settings};
 use crate::record::Kind;
+use ion_api::accounts::Subject;
 use ion_api::model::MediaKind;
+use ion_api::model::access::KeyUsage;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
 use ion_api::signal::model::{
     ParticipantInfo, ParticipantKind, ParticipantState, Permissions, PublicationInfo, RoomState,
     Snapshot, SubscriptionInfo,
 };
+use ion_api::token::TokenRef;
+use std::collections::BTreeSet;
+
+/// Whether a revocation is about a session.
+pub fn is_about(
+    subject: &Subject,
+    room: &RoomName,
+    identity: &Identity,
+    token: Option<&TokenRef>,
+) -> bool {
+    match subject {
+        Subject::Token(jti) => token.is_some_and(|token| token.id == jti.as_str()),
+        Subject::User(whose) => identity == whose,
+        Subject::Room(which) => room == which,
+        Subject::Participant(which, whose) => room == which && identity == whose,
+    }
+}
 
 impl Rooms {
     /// A participant as others see it, whether or not they do.
@@ -219,6 +238,35 @@ impl Rooms {
             .filter(is_it)
             .map(|(key, _)| key)
             .collect()
+    }
+
+    /// Participants that a revocation is about, in order of arrival.
+    pub fn whose(&self, subject: &Subject) -> Vec<Key> {
+        let all = self.participants.iter();
+        all.filter(|(_, p)| is_about(subject, &p.room, &p.identity, p.token.as_ref()))
+            .map(|(key, _)| *key)
+            .collect()
+    }
+
+    /// What the participants with tokens of an API key take.
+    pub fn usage(&self, key: &str) -> KeyUsage {
+        let all = self.participants.values();
+        let own = all.filter(|p| p.token.as_ref().is_some_and(|token| token.key == key));
+        let (mut participants, mut rooms) = (0, BTreeSet::new());
+        for p in own {
+            participants += 1;
+            rooms.insert(&p.room);
+        }
+        KeyUsage {
+            participants,
+            rooms: u32::try_from(rooms.len()).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether anybody with a token of an API key is there.
+    pub fn has_key(&self, room: &RoomName, key: &str) -> bool {
+        self.members(room)
+            .any(|(_, p)| p.token.as_ref().is_some_and(|token| token.key == key))
     }
 
     /// WHIP publishers of this identity that have negotiated and are not live yet.

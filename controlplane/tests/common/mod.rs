@@ -218,6 +218,9 @@ pub(crate) fn participant(who: &str) -> Participant {
         identity: Identity::parse(who).unwrap(),
         name: String::new(),
         hidden: false,
+        passes_lobby: false,
+        token: None,
+        quota: ion_api::accounts::Quota::default(),
     }
 }
 

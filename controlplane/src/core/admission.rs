@@ -1,0 +1,106 @@
+//! Who may come in, and who has to go.
+
+use super::Core;
+use crate::limits;
+use crate::record::Record;
+use crate::rooms::{Full, Input, Key, is_about};
+use crate::session::{EndCause, Session};
+use ion_api::accounts::{Quota, Subject};
+use ion_api::backend::Participant;
+use ion_api::names::RoomName;
+use ion_api::problem::Problem;
+use ion_api::signal::server::Reason;
+use std::time::Instant;
+
+impl Core {
+    /// Whether there is a dataplane to take sessions.
+    pub(super) fn attached(&self) -> Result<(), Problem> {
+        let text = "the forwarding process is being restarted";
+        match self.dataplane {
+            Some(_) => Ok(()),
+            None => Err(Problem::overloaded(text, 1)),
+        }
+    }
+
+    /// Whether this participant may have one more session now.
+    pub(super) fn admit(
+        &self,
+        room: &RoomName,
+        participant: &Participant,
+        is_publisher: bool,
+    ) -> Result<(), Problem> {
+        self.attached()?;
+        let settings = self.rooms.settings(room);
+        if settings.is_some_and(|settings| settings.lobby) && !participant.passes_lobby {
+            return Err(Problem::lobby(
+                "WHIP and WHEP clients cannot wait in it: they need a token with `roomAdmin`",
+            ));
+        }
+        self.within_quota(room, participant)?;
+        // They are in no room yet, and keep their place in it all the same.
+        let is_offered = |session: &&Session| session.is_offered() && session.record.room == *room;
+        let offered = self.sessions.values().filter(is_offered).count();
+        self.rooms
+            .admit(room, is_publisher, offered)
+            .map_err(|full| {
+                let (reason, text) = match full {
+                    Full::Rooms => ("rooms", "the server has as many rooms as it can have"),
+                    Full::Room => ("room", "the room is full"),
+                    Full::Publishers => (
+                        "publishers",
+                        "the room has as many publishers as it can have",
+                    ),
+                };
+                self.metrics.refused(reason);
+                Problem::overloaded(text, limits::FULL_RETRY_S)
+            })
+    }
+
+    /// Whether the key of its token may have one more participant there. One that takes the place of
+    /// its like is none more.
+    pub(super) fn within_quota(
+        &self,
+        room: &RoomName,
+        participant: &Participant,
+    ) -> Result<(), Problem> {
+        let (Some(token), quota) = (&participant.token, participant.quota) else {
+            return Ok(());
+        };
+        if quota == Quota::default() || !self.rooms.named(room, &participant.identity).is_empty() {
+            return Ok(());
+        }
+        let usage = self.rooms.usage(&token.key);
+        let is_over = |taken: u32, most: u32| most > 0 && taken >= most;
+        let text = if is_over(usage.participants, quota.participants) {
+            format!("its tokens may hold {} participants", quota.participants)
+        } else if is_over(usage.rooms, quota.rooms) && !self.rooms.has_key(room, &token.key) {
+            format!("its tokens may be in {} rooms", quota.rooms)
+        } else {
+            return Ok(());
+        };
+        self.metrics.refused("key");
+        Err(Problem::key_limit(text, limits::FULL_RETRY_S))
+    }
+
+    /// Ends the sessions of tokens that were revoked.
+    pub(super) fn revoke(&mut self, now: Instant, subject: &Subject) {
+        for key in self.rooms.whose(subject) {
+            let reason = Reason::TokenRevoked;
+            self.happen(now, Input::Leave { key, reason });
+        }
+        // They are in no room yet.
+        let offered = self.sessions.iter().filter(|(_, session)| {
+            let Record {
+                room,
+                identity,
+                token,
+                ..
+            } = &session.record;
+            session.is_offered() && is_about(subject, room, identity, token.as_ref())
+        });
+        let offered: Vec<Key> = offered.map(|(key, _)| *key).collect();
+        for key in offered {
+            self.end(now, key, &EndCause::Revoked);
+        }
+    }
+}
