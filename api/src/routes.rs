@@ -14,6 +14,7 @@ use crate::backend::Backend;
 use crate::exchange::{self, App};
 
 mod events;
+mod extract;
 mod govern;
 mod keys;
 mod moderate;

@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
+use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::params::{self, IdempotencyKey, IfMatchHeader, PageQuery, RoomPath};
+use super::extract::{Body, Governed, Meant, Part, Seen, listed};
+use super::params::{IdempotencyKey, IfMatchHeader, PageQuery, RoomPath};
 use super::{Described, resource};
 use crate::accounts::{self, Page, Versioned};
 use crate::backend::Backend;
 use crate::documents::Expected;
-use crate::exchange::{self, App, Made, State, decoded};
+use crate::exchange::{self, App, Made, State};
 use crate::govern::Act;
 use crate::limits;
 use crate::model::rooms::{
@@ -47,17 +48,6 @@ pub(super) async fn done<B: Backend>(
     app.run(async move { backend.act(room, act).await })
         .await??;
     Ok(exchange::gone())
-}
-
-/// The room of a path, which the caller governs.
-pub(super) fn governed<B>(
-    app: &App<B>,
-    headers: &HeaderMap,
-    room: &str,
-) -> Result<RoomName, Problem> {
-    let room = exchange::room(room)?;
-    app.auth.governor(headers, &room)?;
-    Ok(room)
 }
 
 fn check(settings: &RoomSettings) -> Result<(), Problem> {
@@ -98,21 +88,17 @@ async fn shown<B: Backend>(
     params(PageQuery), responses((status = 200, body = RoomList, description = "A page of rooms")))]
 async fn list<B: Backend>(
     axum::extract::State(app): State<B>,
-    query: Result<Query<PageQuery>, QueryRejection>,
     headers: HeaderMap,
+    part: Result<Part, Problem>,
 ) -> Result<Response, Problem> {
     app.auth.lister(&headers)?;
-    let (limit, after) = PageQuery::read(query)?;
+    let Part { limit, after } = part?;
     let backend = Arc::clone(&app.backend);
     let mut rooms = app.run(async move { backend.rooms().await }).await?;
     rooms.sort_by(|a, b| a.name.cmp(&b.name));
     rooms.retain(|room| after.as_ref().is_none_or(|after| room.name > *after));
     let page = Page::of(rooms, limit, |room| room.name.clone());
-    let next = params::next(&page);
-    Ok(exchange::fresh(RoomList {
-        rooms: page.items,
-        next,
-    }))
+    Ok(listed(page, |rooms, next| RoomList { rooms, next }))
 }
 
 /// Make a room
@@ -174,11 +160,8 @@ async fn create<B: Backend>(
     ))]
 async fn read<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<String>,
-    headers: HeaderMap,
+    Seen(room): Seen,
 ) -> Result<Response, Problem> {
-    let room = exchange::room(&decoded(path)?)?;
-    app.auth.inspector(&headers, &room)?;
     exchange::versioned(shown(&app, &room).await?)
 }
 
@@ -193,13 +176,10 @@ async fn read<B: Backend>(
     ))]
 async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Governed(room): Governed,
+    Meant(expected): Meant,
+    Body(change): Body<RoomChange>,
 ) -> Result<Response, Problem> {
-    let room = governed(&app, &headers, &decoded(path)?)?;
-    let expected = exchange::expected(&headers)?;
-    let change: RoomChange = exchange::json(&headers, &bytes)?;
     let found = shown(&app, &room).await?;
     if !expected.met_by(Some(found.version)) {
         return Err(Problem::version_mismatch(
@@ -243,10 +223,8 @@ async fn change<B: Backend>(
     ))]
 async fn close<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<String>,
-    headers: HeaderMap,
+    Governed(room): Governed,
 ) -> Result<Response, Problem> {
-    let room = governed(&app, &headers, &decoded(path)?)?;
     done(&app, room, Act::Close).await
 }
 
@@ -263,12 +241,10 @@ async fn close<B: Backend>(
     ))]
 async fn merge<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<String>,
+    Governed(room): Governed,
     headers: HeaderMap,
-    bytes: Bytes,
+    Body(Destination { to }): Body<Destination>,
 ) -> Result<Response, Problem> {
-    let room = governed(&app, &headers, &decoded(path)?)?;
-    let Destination { to } = exchange::json(&headers, &bytes)?;
     app.auth.opener(&headers, &to)?;
     let identities = Vec::new();
     done(&app, room, Act::Move { identities, to }).await
@@ -287,12 +263,10 @@ async fn merge<B: Backend>(
     ))]
 async fn split<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<String>,
+    Governed(room): Governed,
     headers: HeaderMap,
-    bytes: Bytes,
+    Body(Split { to, identities }): Body<Split>,
 ) -> Result<Response, Problem> {
-    let room = governed(&app, &headers, &decoded(path)?)?;
-    let Split { to, identities } = exchange::json(&headers, &bytes)?;
     app.auth.opener(&headers, &to)?;
     if identities.is_empty() || identities.len() > limits::PAGE {
         let text = format!("identities: 1 to {} are allowed", limits::PAGE);
@@ -313,12 +287,9 @@ async fn split<B: Backend>(
     ))]
 async fn send<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<String>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Governed(room): Governed,
+    Body(data): Body<NewData>,
 ) -> Result<Response, Problem> {
-    let room = governed(&app, &headers, &decoded(path)?)?;
-    let data: NewData = exchange::json(&headers, &bytes)?;
     let decoded = STANDARD
         .decode(&data.payload)
         .map_err(|_| Problem::invalid("payload: is no base64"))?;

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::params::{self, IdempotencyKey, IfMatchHeader, KeyPath, PageQuery};
+use super::extract::{Body, Creation, Holder, Meant, Name, Part, listed};
+use super::params::{IdempotencyKey, IfMatchHeader, KeyPath, PageQuery};
 use super::{Described, resource};
 use crate::backend::Backend;
-use crate::exchange::{self, Made, State, decoded};
+use crate::exchange::{self, Made, State};
 use crate::limits;
 use crate::model::access::{KeyChange, KeyInfo, KeyList, KeySecret, KeyUsage, NewKey, Rotation};
 use crate::problem::Problem;
@@ -30,17 +27,11 @@ pub(super) fn routes<B: Backend>() -> Described<B> {
     params(PageQuery), responses((status = 200, body = KeyList, description = "A page of keys")))]
 async fn list<B: Backend>(
     axum::extract::State(app): State<B>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Part { limit, after }: Part,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (limit, after) = PageQuery::read(query)?;
     let page = app.auth.accounts.keys(after.as_deref(), limit);
-    let next = params::next(&page);
-    Ok(exchange::fresh(KeyList {
-        keys: page.items,
-        next,
-    }))
+    Ok(listed(page, |keys, next| KeyList { keys, next }))
 }
 
 /// Make an API key
@@ -55,17 +46,14 @@ async fn list<B: Backend>(
     ))]
 async fn create<B: Backend>(
     axum::extract::State(app): State<B>,
-    headers: HeaderMap,
-    body: Bytes,
+    Holder(caller): Holder,
+    creation: Creation<NewKey>,
 ) -> Result<Response, Problem> {
-    let caller = app.auth.key_holder(&headers)?;
-    let new: NewKey = exchange::json(&headers, &body)?;
-    let made = Arc::clone(&app);
-    let make = async move {
-        let key = made.accounts(|accounts| accounts.create_key(new)).await?;
+    let make = async |new| {
+        let key = app.accounts(|accounts| accounts.create_key(new)).await?;
         Made::at(format!("/v1/keys/{}", key.value.info.key), key)
     };
-    app.once(&headers, &caller, &body, make).await
+    creation.once(&app, &caller, make).await
 }
 
 /// Show an API key
@@ -77,11 +65,9 @@ async fn create<B: Backend>(
     ))]
 async fn read<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(key): Name,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let key = decoded(path)?;
     exchange::versioned(app.auth.accounts.key(&key)?)
 }
 
@@ -96,11 +82,9 @@ async fn read<B: Backend>(
     ))]
 async fn usage<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(key): Name,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let key = decoded(path)?;
     app.auth.accounts.key(&key)?;
     let backend = Arc::clone(&app.backend);
     let usage = app.run(async move { backend.usage(key).await }).await?;
@@ -119,13 +103,11 @@ async fn usage<B: Backend>(
     ))]
 async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Bytes,
+    _: Holder,
+    Name(key): Name,
+    Meant(expected): Meant,
+    Body(change): Body<KeyChange>,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (key, expected) = (decoded(path)?, exchange::expected(&headers)?);
-    let change: KeyChange = exchange::json(&headers, &body)?;
     let changed = app
         .accounts(move |accounts| accounts.change_key(&key, expected, change))
         .await?;
@@ -145,11 +127,10 @@ async fn change<B: Backend>(
     ))]
 async fn delete<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(key): Name,
+    Meant(expected): Meant,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (key, expected) = (decoded(path)?, exchange::expected(&headers)?);
     app.accounts(move |accounts| accounts.delete_key(&key, expected))
         .await?;
     Ok(exchange::gone())
@@ -170,13 +151,11 @@ async fn delete<B: Backend>(
     ))]
 async fn rotate<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Bytes,
+    _: Holder,
+    Name(key): Name,
+    Meant(expected): Meant,
+    Body(Rotation { grace_s }): Body<Rotation>,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (key, expected) = (decoded(path)?, exchange::expected(&headers)?);
-    let Rotation { grace_s } = exchange::json(&headers, &body)?;
     if grace_s > limits::GRACE_S {
         let text = format!("graceS: at most {} are allowed", limits::GRACE_S);
         return Err(Problem::invalid(text));

@@ -5,7 +5,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::govern::{PathOf, done, governed};
+use super::extract::{Body, Somebody, Track, governed, publication};
+use super::govern::{PathOf, done};
 use super::params::{IdentityPath, OtherPath, RoomPath, TrackPath};
 use super::{Described, resource};
 use crate::accounts;
@@ -13,7 +14,7 @@ use crate::backend::Backend;
 use crate::exchange::{self, App, State, decoded};
 use crate::govern::Act;
 use crate::model::rooms::{Decision, Destination, MuteAll, ParticipantChange, TrackChange};
-use crate::names::{Identity, RoomName};
+use crate::names::RoomName;
 use crate::problem::Problem;
 use crate::signal::PublicationId;
 
@@ -26,23 +27,6 @@ pub(super) fn routes<B: Backend>() -> Described<B> {
         .routes(resource!(rule))
         .routes(resource!(change_track, unpublish))
         .routes(resource!(attach, detach))
-}
-
-fn publication(text: &str) -> Result<PublicationId, Problem> {
-    text.parse()
-        .map_err(|_| Problem::not_found("there is no such track"))
-}
-
-fn participant<B>(
-    app: &App<B>,
-    path: PathOf<(String, String)>,
-    headers: &HeaderMap,
-) -> Result<(RoomName, Identity), Problem> {
-    let (room, identity) = decoded(path)?;
-    Ok((
-        governed(app, headers, &room)?,
-        exchange::identity(&identity)?,
-    ))
 }
 
 /// Change a participant
@@ -58,12 +42,9 @@ fn participant<B>(
     ))]
 async fn change_participant<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Somebody { room, identity }: Somebody,
+    Body(change): Body<ParticipantChange>,
 ) -> Result<Response, Problem> {
-    let (room, identity) = participant(&app, path, &headers)?;
-    let change: ParticipantChange = exchange::json(&headers, &bytes)?;
     let metadata = change.metadata.as_deref().unwrap_or_default();
     accounts::check_texts(metadata, &change.attributes)?;
     let describes =
@@ -95,10 +76,8 @@ async fn change_participant<B: Backend>(
     ))]
 async fn kick<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
-    headers: HeaderMap,
+    Somebody { room, identity }: Somebody,
 ) -> Result<Response, Problem> {
-    let (room, identity) = participant(&app, path, &headers)?;
     let subject = accounts::Subject::Participant(room.clone(), identity.clone());
     // First, so that it cannot come back in between.
     app.accounts(move |accounts| accounts.revoke(&subject, "kicked"))
@@ -116,10 +95,8 @@ async fn kick<B: Backend>(
     ))]
 async fn admit<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
-    headers: HeaderMap,
+    Somebody { room, identity }: Somebody,
 ) -> Result<Response, Problem> {
-    let (room, identity) = participant(&app, path, &headers)?;
     done(&app, room, Act::Admit(identity)).await
 }
 
@@ -136,12 +113,9 @@ async fn admit<B: Backend>(
     ))]
 async fn mute<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Somebody { room, identity }: Somebody,
+    Body(MuteAll { kind }): Body<MuteAll>,
 ) -> Result<Response, Problem> {
-    let (room, identity) = participant(&app, path, &headers)?;
-    let MuteAll { kind } = exchange::json(&headers, &bytes)?;
     done(&app, room, Act::MuteAll(identity, kind)).await
 }
 
@@ -159,12 +133,10 @@ async fn mute<B: Backend>(
     ))]
 async fn shift<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
+    Somebody { room, identity }: Somebody,
     headers: HeaderMap,
-    bytes: Bytes,
+    Body(Destination { to }): Body<Destination>,
 ) -> Result<Response, Problem> {
-    let (room, identity) = participant(&app, path, &headers)?;
-    let Destination { to } = exchange::json(&headers, &bytes)?;
     app.auth.opener(&headers, &to)?;
     let identities = vec![identity];
     done(&app, room, Act::Move { identities, to }).await
@@ -195,15 +167,6 @@ async fn rule<B: Backend>(
     done(&app, room, Act::Rule(identity, track, rule)).await
 }
 
-fn track<B>(
-    app: &App<B>,
-    path: PathOf<(String, String)>,
-    headers: &HeaderMap,
-) -> Result<(RoomName, PublicationId), Problem> {
-    let (room, track) = decoded(path)?;
-    Ok((governed(app, headers, &room)?, publication(&track)?))
-}
-
 /// Mute, pause or throttle a track
 #[utoipa::path(patch, path = "/v1/rooms/{room}/tracks/{track}", operation_id = "changeTrack",
     tag = "rooms", params(RoomPath, TrackPath), request_body = TrackChange,
@@ -214,12 +177,9 @@ fn track<B>(
     ))]
 async fn change_track<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    Track { room, track }: Track,
+    Body(TrackChange { paused, muted, cap }): Body<TrackChange>,
 ) -> Result<Response, Problem> {
-    let (room, track) = track(&app, path, &headers)?;
-    let TrackChange { paused, muted, cap } = exchange::json(&headers, &bytes)?;
     if muted == Some(false) {
         let text = "muted: only its publisher unmutes a track";
         return Err(Problem::invalid(text));
@@ -246,10 +206,8 @@ async fn change_track<B: Backend>(
     ))]
 async fn unpublish<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: PathOf<(String, String)>,
-    headers: HeaderMap,
+    Track { room, track }: Track,
 ) -> Result<Response, Problem> {
-    let (room, track) = track(&app, path, &headers)?;
     done(&app, room, Act::Unpublish(track)).await
 }
 

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
+use super::extract::{Seen, SeenIn};
 use super::params::{IdentityPath, RoomPath};
 use super::{Described, resource};
 use crate::backend::Backend;
-use crate::exchange::{self, State, decoded, fresh};
+use crate::exchange::{State, fresh};
 use crate::model::rooms::{MemberList, SubscriptionList};
 use crate::model::stats::ParticipantStats;
 use crate::model::{ParticipantList, Status, TrackList};
@@ -67,11 +66,8 @@ async fn config<B: Backend>(
     ))]
 async fn participants<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Seen(room): Seen,
 ) -> Result<Response, Problem> {
-    let room = exchange::room(&decoded(path)?)?;
-    app.auth.inspector(&headers, &room)?;
     let (backend, name) = (Arc::clone(&app.backend), room.clone());
     let (found, ended) = app
         .run(async move {
@@ -98,12 +94,8 @@ async fn participants<B: Backend>(
     ))]
 async fn tracks<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
+    SeenIn(room, identity): SeenIn,
 ) -> Result<Response, Problem> {
-    let (room, identity) = decoded(path)?;
-    let (room, identity) = (exchange::room(&room)?, exchange::identity(&identity)?);
-    app.auth.inspector(&headers, &room)?;
     let (backend, names) = (Arc::clone(&app.backend), (room.clone(), identity.clone()));
     let found = app
         .run(async move { backend.tracks(names.0, names.1).await })
@@ -123,12 +115,8 @@ async fn tracks<B: Backend>(
     ))]
 async fn stats<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
+    SeenIn(room, identity): SeenIn,
 ) -> Result<Response, Problem> {
-    let (room, identity) = decoded(path)?;
-    let (room, identity) = (exchange::room(&room)?, exchange::identity(&identity)?);
-    app.auth.inspector(&headers, &room)?;
     let (backend, names) = (Arc::clone(&app.backend), (room.clone(), identity.clone()));
     let found = app
         .run(async move { backend.stats(names.0, names.1).await })
@@ -148,11 +136,8 @@ async fn stats<B: Backend>(
     ))]
 async fn members<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Seen(room): Seen,
 ) -> Result<Response, Problem> {
-    let room = exchange::room(&decoded(path)?)?;
-    app.auth.inspector(&headers, &room)?;
     let (backend, name) = (Arc::clone(&app.backend), room.clone());
     let found = app.run(async move { backend.members(name).await }).await?;
     let members = found.ok_or_else(|| no_such_room(&room))?;
@@ -168,12 +153,8 @@ async fn members<B: Backend>(
     ))]
 async fn subscriptions<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
+    SeenIn(room, identity): SeenIn,
 ) -> Result<Response, Problem> {
-    let (room, identity) = decoded(path)?;
-    let (room, identity) = (exchange::room(&room)?, exchange::identity(&identity)?);
-    app.auth.inspector(&headers, &room)?;
     let (backend, names) = (Arc::clone(&app.backend), (room.clone(), identity.clone()));
     let found = app
         .run(async move { backend.subscriptions(names.0, names.1).await })

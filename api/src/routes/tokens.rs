@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::params::{self, PageQuery};
+use super::extract::{Body, Holder, Name, Part, listed};
+use super::params::PageQuery;
 use super::{Described, resource};
 use crate::accounts::{self, Subject};
 use crate::auth::Caller;
 use crate::backend::Backend;
-use crate::exchange::{self, App, Made, State, decoded};
+use crate::exchange::{self, App, Made, State};
 use crate::limits;
 use crate::model::access::{
     Introspection, IntrospectionRequest, IssuedToken, NewRevocation, NewToken, RevocationInfo,
@@ -59,11 +58,9 @@ fn subject(new: &NewRevocation) -> Result<Subject, Problem> {
     ))]
 async fn issue<B: Backend>(
     axum::extract::State(app): State<B>,
-    headers: HeaderMap,
-    body: Bytes,
+    Holder(caller): Holder,
+    Body(new): Body<NewToken>,
 ) -> Result<Response, Problem> {
-    let caller = app.auth.key_holder(&headers)?;
-    let new: NewToken = exchange::json(&headers, &body)?;
     let seconds = |value: Option<u64>, what: &str| match value {
         Some(s) if !(1..=limits::TOKEN_TTL_S).contains(&s) => {
             let max = limits::TOKEN_TTL_S;
@@ -159,10 +156,10 @@ async fn refresh<B: Backend>(
     ))]
 async fn introspect<B: Backend>(
     axum::extract::State(app): State<B>,
+    _: Holder,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
     let IntrospectionRequest { token } = match exchange::media_type(&headers).as_str() {
         "application/x-www-form-urlencoded" => exchange::form(&body)?,
         _ => exchange::json(&headers, &body)?,
@@ -203,17 +200,14 @@ fn introspection(claims: Claims) -> Introspection {
     responses((status = 200, body = RevocationList, description = "A page of revocations")))]
 async fn revocations<B: Backend>(
     axum::extract::State(app): State<B>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Part { limit, after }: Part,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (limit, after) = PageQuery::read(query)?;
     let page = app
         .accounts(move |accounts| accounts.revocations(after.as_deref(), limit))
         .await?;
-    let next = params::next(&page);
-    Ok(exchange::fresh(RevocationList {
-        revocations: page.items,
+    Ok(listed(page, |revocations, next| RevocationList {
+        revocations,
         next,
     }))
 }
@@ -233,11 +227,9 @@ async fn revocations<B: Backend>(
     ))]
 async fn revoke<B: Backend>(
     axum::extract::State(app): State<B>,
-    headers: HeaderMap,
-    body: Bytes,
+    _: Holder,
+    Body(new): Body<NewRevocation>,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let new: NewRevocation = exchange::json(&headers, &body)?;
     let subject = subject(&new)?;
     let whose = subject.clone();
     let revocation = app
@@ -257,11 +249,9 @@ async fn revoke<B: Backend>(
     ))]
 async fn unrevoke<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(id): Name,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let id = decoded(path)?;
     app.accounts(move |accounts| accounts.unrevoke(&id)).await?;
     Ok(exchange::gone())
 }

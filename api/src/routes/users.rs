@@ -1,19 +1,14 @@
 //! `/v1/users`.
 
-use std::sync::Arc;
-
-use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::params::{self, IdempotencyKey, IdentityPath, IfMatchHeader, PageQuery};
+use super::extract::{Body, Creation, Holder, Identity, Meant, Part, listed};
+use super::params::{IdempotencyKey, IdentityPath, IfMatchHeader, PageQuery};
 use super::{Described, resource};
 use crate::accounts::Subject;
 use crate::backend::Backend;
-use crate::exchange::{self, Made, State, decoded};
+use crate::exchange::{self, Made, State};
 use crate::model::access::{UserChange, UserInfo, UserList};
 use crate::problem::Problem;
 
@@ -28,19 +23,13 @@ pub(super) fn routes<B: Backend>() -> Described<B> {
     params(PageQuery), responses((status = 200, body = UserList, description = "A page of users")))]
 async fn list<B: Backend>(
     axum::extract::State(app): State<B>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Part { limit, after }: Part,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (limit, after) = PageQuery::read(query)?;
     let page = app
         .accounts(move |accounts| accounts.users(after.as_deref(), limit))
         .await?;
-    let next = params::next(&page);
-    Ok(exchange::fresh(UserList {
-        users: page.items,
-        next,
-    }))
+    Ok(listed(page, |users, next| UserList { users, next }))
 }
 
 /// Make a user
@@ -53,18 +42,15 @@ async fn list<B: Backend>(
     ))]
 async fn create<B: Backend>(
     axum::extract::State(app): State<B>,
-    headers: HeaderMap,
-    body: Bytes,
+    Holder(caller): Holder,
+    creation: Creation<UserChange>,
 ) -> Result<Response, Problem> {
-    let caller = app.auth.key_holder(&headers)?;
-    let new: UserChange = exchange::json(&headers, &body)?;
-    let made = Arc::clone(&app);
-    let make = async move {
-        let user = made.accounts(|accounts| accounts.create_user(new)).await?;
+    let make = async |new| {
+        let user = app.accounts(|accounts| accounts.create_user(new)).await?;
         let name = exchange::segment(&user.value.identity);
         Made::at(format!("/v1/users/{name}"), user)
     };
-    app.once(&headers, &caller, &body, make).await
+    creation.once(&app, &caller, make).await
 }
 
 /// Show a user
@@ -76,11 +62,9 @@ async fn create<B: Backend>(
     ))]
 async fn read<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Identity(identity): Identity,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let identity = exchange::identity(&decoded(path)?)?;
     let found = app
         .accounts(move |accounts| accounts.user(&identity))
         .await?;
@@ -101,14 +85,11 @@ async fn read<B: Backend>(
     ))]
 async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Bytes,
+    _: Holder,
+    Identity(identity): Identity,
+    Meant(expected): Meant,
+    Body(change): Body<UserChange>,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let identity = exchange::identity(&decoded(path)?)?;
-    let expected = exchange::expected(&headers)?;
-    let change: UserChange = exchange::json(&headers, &body)?;
     let who = identity.clone();
     let changed = app
         .accounts(move |accounts| accounts.change_user(&who, expected, change))
@@ -132,12 +113,10 @@ async fn change<B: Backend>(
     ))]
 async fn delete<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Identity(identity): Identity,
+    Meant(expected): Meant,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let identity = exchange::identity(&decoded(path)?)?;
-    let expected = exchange::expected(&headers)?;
     let who = identity.clone();
     app.accounts(move |accounts| accounts.delete_user(&who, expected))
         .await?;

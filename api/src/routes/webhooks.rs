@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query};
-use axum::http::HeaderMap;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::params::{self, IdempotencyKey, IfMatchHeader, PageQuery, WebhookPath};
+use super::extract::{Body, Creation, Holder, Meant, Name, Part, listed};
+use super::params::{IdempotencyKey, IfMatchHeader, PageQuery, WebhookPath};
 use super::{Described, resource};
 use crate::accounts::refused;
 use crate::backend::Backend;
-use crate::exchange::{self, App, Made, State, decoded};
+use crate::exchange::{self, App, Made, State};
 use crate::limits;
 use crate::model::events::{
     FailedList, Redelivered, Redelivery, WebhookChange, WebhookInfo, WebhookList, WebhookSecret,
@@ -46,15 +43,12 @@ async fn webhooks<B: Backend, T: Send + 'static>(
     responses((status = 200, body = WebhookList, description = "A page of webhooks")))]
 async fn list<B: Backend>(
     axum::extract::State(app): State<B>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Part { limit, after }: Part,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (limit, after) = PageQuery::read(query)?;
     let page = app.webhooks.list(after.as_deref(), limit);
-    let next = params::next(&page);
-    Ok(exchange::fresh(WebhookList {
-        webhooks: page.items,
+    Ok(listed(page, |webhooks, next| WebhookList {
+        webhooks,
         next,
     }))
 }
@@ -76,17 +70,14 @@ async fn list<B: Backend>(
     ))]
 async fn create<B: Backend>(
     axum::extract::State(app): State<B>,
-    headers: HeaderMap,
-    body: Bytes,
+    Holder(caller): Holder,
+    creation: Creation<WebhookChange>,
 ) -> Result<Response, Problem> {
-    let caller = app.auth.key_holder(&headers)?;
-    let new: WebhookChange = exchange::json(&headers, &body)?;
-    let made = Arc::clone(&app);
-    let make = async move {
-        let webhook = webhooks(&made, |webhooks| webhooks.create(new)).await?;
+    let make = async |new| {
+        let webhook = webhooks(&app, |webhooks| webhooks.create(new)).await?;
         Made::at(format!("/v1/webhooks/{}", webhook.value.info.id), webhook)
     };
-    app.once(&headers, &caller, &body, make).await
+    creation.once(&app, &caller, make).await
 }
 
 /// Show a webhook
@@ -98,11 +89,10 @@ async fn create<B: Backend>(
     ))]
 async fn read<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(id): Name,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let found = app.webhooks.get(&decoded(path)?)?;
+    let found = app.webhooks.get(&id)?;
     let (log, id) = (Arc::clone(&app.events), found.value.id.clone());
     let deliveries = app
         .accounts(move |_| log.deliveries(&id).map_err(refused))
@@ -127,13 +117,11 @@ async fn read<B: Backend>(
     ))]
 async fn change<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Bytes,
+    _: Holder,
+    Name(id): Name,
+    Meant(expected): Meant,
+    Body(change): Body<WebhookChange>,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (id, expected) = (decoded(path)?, exchange::expected(&headers)?);
-    let change: WebhookChange = exchange::json(&headers, &body)?;
     let call = move |webhooks: &Webhooks| webhooks.change(&id, expected, change);
     exchange::versioned(webhooks(&app, call).await?)
 }
@@ -150,11 +138,10 @@ async fn change<B: Backend>(
     ))]
 async fn delete<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(id): Name,
+    Meant(expected): Meant,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (id, expected) = (decoded(path)?, exchange::expected(&headers)?);
     let log = Arc::clone(&app.events);
     let call = move |webhooks: &Webhooks| {
         webhooks.delete(&id, expected)?;
@@ -176,11 +163,10 @@ async fn delete<B: Backend>(
     ))]
 async fn rotate<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(id): Name,
+    Meant(expected): Meant,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let (id, expected) = (decoded(path)?, exchange::expected(&headers)?);
     let call = move |webhooks: &Webhooks| webhooks.rotate(&id, expected);
     exchange::versioned(webhooks(&app, call).await?)
 }
@@ -196,13 +182,11 @@ async fn rotate<B: Backend>(
     ))]
 async fn failed<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    query: Result<Query<PageQuery>, QueryRejection>,
-    headers: HeaderMap,
+    _: Holder,
+    Name(id): Name,
+    Part { limit, after }: Part,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let id = app.webhooks.get(&decoded(path)?)?.value.id;
-    let (limit, after) = PageQuery::read(query)?;
+    let id = app.webhooks.get(&id)?.value.id;
     let after = match after {
         Some(after) => after
             .parse()
@@ -214,11 +198,7 @@ async fn failed<B: Backend>(
         .accounts(move |_| log.failed(&id, after, limit + 1).map_err(refused))
         .await?;
     let page = crate::accounts::Page::of(found, limit, |one| one.event.to_string());
-    let next = params::next(&page);
-    Ok(exchange::fresh(FailedList {
-        failed: page.items,
-        next,
-    }))
+    Ok(listed(page, |failed, next| FailedList { failed, next }))
 }
 
 /// Deliver events after all
@@ -233,13 +213,11 @@ async fn failed<B: Backend>(
     ))]
 async fn redeliver<B: Backend>(
     axum::extract::State(app): State<B>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Bytes,
+    _: Holder,
+    Name(id): Name,
+    Body(Redelivery { events }): Body<Redelivery>,
 ) -> Result<Response, Problem> {
-    app.auth.key_holder(&headers)?;
-    let id = app.webhooks.get(&decoded(path)?)?.value.id;
-    let Redelivery { events } = exchange::json(&headers, &body)?;
+    let id = app.webhooks.get(&id)?.value.id;
     if events.as_ref().is_some_and(|all| all.len() > limits::PAGE) {
         let text = format!("events: at most {} are allowed", limits::PAGE);
         return Err(Problem::invalid(text));
