@@ -4,6 +4,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { Serial, abortable, deadline, sleep } from '../src/async.js';
 import { Emitter } from '../src/emitter.js';
 import { IonError, ionError } from '../src/errors.js';
+import { captureCamera } from '../src/media/capture.js';
 import { Store } from '../src/store.js';
 import { VERSION } from '../src/version.js';
 
@@ -142,5 +143,25 @@ describe('errors', () => {
     expect(ionError(error)).toBe(error);
     expect(ionError(new DOMException('stop', 'AbortError')).reason).toBe('aborted');
     expect(new IonError('kicked', 'x').retryable).toBe(false);
+  });
+});
+
+describe('a camera by its id', () => {
+  it('is that one, and another only where it is gone', async () => {
+    const asked: unknown[] = [];
+    const track = { kind: 'video' };
+    vi.stubGlobal('navigator', {
+      mediaDevices: {
+        getUserMedia: ({ video }: { video: MediaTrackConstraints }) => {
+          asked.push(video.deviceId);
+          const isGone = (video.deviceId as ConstrainDOMStringParameters | undefined)?.exact === 'gone';
+          return isGone ? Promise.reject(new DOMException('', 'OverconstrainedError')) : Promise.resolve({ getTracks: () => [track] });
+        },
+      },
+    });
+    expect(await captureCamera({ deviceId: 'front' })).toBe(track);
+    expect(await captureCamera({ deviceId: 'gone' })).toBe(track);
+    expect(asked).toEqual([{ exact: 'front' }, { exact: 'gone' }, undefined]);
+    vi.unstubAllGlobals();
   });
 });

@@ -21,10 +21,10 @@ const CAMERA: MediaTrackConstraints = { width: { ideal: 1280 }, height: { ideal:
 const MICROPHONE: MediaTrackConstraints = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 /**
- * Opens a camera.
+ * Opens a camera. A plain `deviceId` means that one, or where it is not there any more, another.
  */
 export async function captureCamera(constraints: CameraConstraints = {}, options: CallOptions = {}): Promise<MediaStreamTrack> {
-  return first(await userMedia({ video: { ...CAMERA, ...constraints } }, options));
+  return named(constraints, async (wanted) => first(await userMedia({ video: { ...CAMERA, ...wanted } }, options)));
 }
 
 /**
@@ -34,7 +34,7 @@ export async function captureMicrophone(
   constraints: MediaTrackConstraints = {},
   options: CallOptions = {},
 ): Promise<MediaStreamTrack> {
-  return first(await userMedia({ audio: { ...MICROPHONE, ...constraints } }, options));
+  return named(constraints, async (wanted) => first(await userMedia({ audio: { ...MICROPHONE, ...wanted } }, options)));
 }
 
 /**
@@ -47,6 +47,19 @@ export async function captureScreen(constraints: ScreenConstraints = {}, options
   const stream = await given(asked, options);
   for (const track of stream.getVideoTracks()) track.contentHint = content;
   return [...stream.getVideoTracks(), ...stream.getAudioTracks()];
+}
+
+/** Browsers would weigh a plain `deviceId` against size and frame rate, and may open another device. */
+async function named(constraints: MediaTrackConstraints, open: (wanted: MediaTrackConstraints) => Promise<MediaStreamTrack>): Promise<MediaStreamTrack> {
+  const { deviceId, ...rest } = constraints;
+  if (typeof deviceId !== 'string' || deviceId === '') return open(constraints);
+  try {
+    return await open({ ...rest, deviceId: { exact: deviceId } });
+  } catch (error) {
+    const isGone = error instanceof IonError && (error.cause as { name?: unknown } | undefined)?.name === 'OverconstrainedError';
+    if (!isGone) throw error;
+    return open(rest);
+  }
 }
 
 async function userMedia(constraints: MediaStreamConstraints, options: CallOptions): Promise<MediaStream> {
