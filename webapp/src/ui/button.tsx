@@ -34,11 +34,12 @@ interface IconProps extends Native {
 
 /** A button with a picture. */
 export function IconButton({ icon, label, kind = 'plain', pressed, badge = 0, shortcut, type = 'button', ...rest }: IconProps): ReactNode {
+  const count = badge > 9 ? '9+' : badge;
   return (
     <button
       type={type}
       className={`${style['button']} ${style['iconic']} ${style[kind]}`}
-      aria-label={badge > 0 ? `${label} (${badge} new)` : label}
+      aria-label={badge > 0 ? `${label}: ${count} new` : label}
       aria-pressed={pressed}
       aria-keyshortcuts={shortcut}
       title={shortcut === undefined ? label : `${label} (${shortcut})`}
@@ -47,7 +48,7 @@ export function IconButton({ icon, label, kind = 'plain', pressed, badge = 0, sh
       <Icon name={icon} />
       {badge > 0 && (
         <span className={style['badge']} aria-hidden="true">
-          {badge > 9 ? '9+' : badge}
+          {count}
         </span>
       )}
     </button>

@@ -83,7 +83,7 @@ function Waiting({ room, token, person, fail }: OneProps): ReactNode {
       </span>
       <Button
         kind="primary"
-        aria-label={`Let ${name} in`}
+        aria-label={`Let in ${name}`}
         onClick={() => {
           moderate.admit(token, room, person.identity).catch(fail);
         }}
