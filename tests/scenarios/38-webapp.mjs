@@ -112,7 +112,7 @@ const call = {
     await ann.keyboard.press('c');
     await ann.getByLabel('Message', { exact: true }).fill('Hello Bob, see https://example.com/notes.');
     await ann.keyboard.press('Enter');
-    await controls(bob).getByRole('button', { name: 'Chat (1 new)' }).click();
+    await controls(bob).getByRole('button', { name: 'Chat: 1 new' }).click();
     await bob.getByRole('log', { name: 'Messages' }).getByText('Hello Bob').waitFor();
     t.check((await bob.getByRole('link', { name: 'https://example.com/notes', exact: true }).count()) === 1, 'the address in the message is no link');
     await inspect(t, bob, 'chat');
