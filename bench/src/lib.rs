@@ -17,6 +17,8 @@ pub mod compare;
 pub mod counting;
 /// CPU time and the monotonic clock.
 pub mod cpu;
+/// How far apart the cores were.
+pub mod distance;
 /// The least that any forwarder with sockets must do.
 pub mod floor;
 /// The yardstick for congestion control.

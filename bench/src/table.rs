@@ -1,6 +1,7 @@
 //! The bars that the forwarding path is held to, each measured in the same run as its unit.
 
 use crate::counting::allocations;
+use crate::distance::by_distance;
 use crate::metric::{pick, shown};
 use crate::process::Runner;
 use crate::raw::RawRun;
@@ -95,11 +96,15 @@ struct Runs {
 }
 
 impl Runs {
+    fn of(&self, scenario: Scenario) -> &[Value] {
+        let mut runs = self.scenarios.iter();
+        runs.find(|(of, _)| *of == scenario)
+            .map_or(&[], |(_, results)| results)
+    }
+
     fn values(&self, scenario: Scenario, path: &str) -> Vec<f64> {
-        let runs = self.scenarios.iter().filter(|(of, _)| *of == scenario);
-        runs.flat_map(|(_, results)| results)
-            .filter_map(|result| pick(result, path))
-            .collect()
+        let results = self.of(scenario).iter();
+        results.filter_map(|result| pick(result, path)).collect()
     }
 
     fn floor(&self, viewers: u32, path: &str) -> Vec<f64> {
@@ -206,7 +211,12 @@ fn cost_row(runs: &Runs, what: &str, scenario: Scenario, bar: f64) -> Row {
         unit: "S",
         bar,
         values: runs.values(scenario, "plain_sends_per_packet"),
-        note: format!("{} ns; loss at most {}", shown(cpu), shown(lost)),
+        note: format!(
+            "{} ns; loss at most {}; {}",
+            shown(cpu),
+            shown(lost),
+            by_distance(runs.of(scenario), "plain_sends_per_packet")
+        ),
     }
 }
 
@@ -332,7 +342,7 @@ fn adaptation_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
         }
     }
     let note = format!(
-        "{} against {} ns, {ADAPTED_VIEWERS} viewers at real-time rate; {} reports to a packet sent, whose way through the          kernel is in it",
+        "{} against {} ns, {ADAPTED_VIEWERS} viewers at real-time rate; {} reports received for each packet",
         shown(median(&adapted_ns).unwrap_or(0.0)),
         shown(median(&plain_ns).unwrap_or(0.0)),
         rounded_up(reports, 3),

@@ -10,6 +10,8 @@
 
 /// The process under test, and its CPU time.
 mod dataplane;
+/// How far apart the cores are.
+mod distance;
 /// What viewers say of the packets that they got.
 mod feedback;
 /// Loopback, or two namespaces.
@@ -186,6 +188,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         Place::loopback()
     };
     let plain_before_ns = plain_send::cost_ns(&place)?;
+    let distance_before_ns = distance::round_trip_ns(options);
     let (mut sink, mut publishers) = place.at(End::Client, || {
         Ok((Sink::open(options)?, Publishers::open(options)?))
     })?;
@@ -211,6 +214,7 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
     let plain_send_ns = f64::midpoint(plain_before_ns, plain_send::cost_ns(&place)?);
     Ok(Report {
         plain_send_ns,
+        distances_ns: [distance_before_ns, distance::round_trip_ns(options)],
         elapsed,
         published: sent,
         expected,

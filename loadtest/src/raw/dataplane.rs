@@ -36,7 +36,7 @@ pub(super) fn pin(options: &Options) -> anyhow::Result<()> {
 }
 
 /// Where the dataplane will pin its workers, as it says itself.
-fn worker_cores(options: &Options) -> anyhow::Result<Vec<usize>> {
+pub(super) fn worker_cores(options: &Options) -> anyhow::Result<Vec<usize>> {
     let output = Command::new(&options.dataplane)
         .args([
             "--print-affinity",

@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 
 /// Bytes of the datagram that the unit `S` is about.
 const BYTES: usize = 1_200;
-/// Sends of one round; the cheapest of the rounds counts.
+/// Sends of one round, and rounds.
 const SENDS: u32 = 20_000;
 const ROUNDS: u32 = 5;
 

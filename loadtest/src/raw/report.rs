@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) struct Report {
     /// The unit `S`.
     pub(super) plain_send_ns: f64,
+    /// From the generator's core to a worker's and back, before and after.
+    pub(super) distances_ns: [Option<f64>; 2],
     pub(super) elapsed: Duration,
     /// Packets that publishers sent.
     pub(super) published: u64,
@@ -52,6 +54,15 @@ impl Report {
         ages.get(at).map_or(0.0, |&ns| ratio(ns, 1_000))
     }
 
+    fn distance(&self) -> String {
+        match self.distances_ns {
+            [Some(before), Some(after)] => {
+                format!("{before:.0} ns there and back before, {after:.0} after")
+            }
+            _ => "not measured: a worker shares the generator's core".into(),
+        }
+    }
+
     /// For programs.
     pub(super) fn json(&self) -> String {
         let (used, sink) = (&self.used, &self.sink);
@@ -62,6 +73,7 @@ impl Report {
             .collect();
         json!({
             "plain_send_ns": self.plain_send_ns,
+            "core_round_trip_ns": self.distances_ns,
             "seconds": self.elapsed.as_secs_f64(),
             "packets_published": self.published,
             "packets_expected": self.expected,
@@ -115,6 +127,7 @@ impl Report {
                 self.plain_send_ns,
                 cpu / self.plain_send_ns
             ),
+            format!("cores apart            {}", self.distance()),
             format!(
                 "packets to a send      {:.1}; system calls a packet {:.3}",
                 ratio(used.sent, used.sends),

@@ -1,0 +1,61 @@
+//! How far apart generator and dataplane were, and what that made of a figure.
+
+use crate::metric::pick;
+use crate::stats::{median, rounded_up};
+use serde_json::Value;
+
+/// Round trip of a cache line between two cores, nanoseconds, below which they are neighbours: on one die about 50 to 120, across
+/// dies several hundred.
+const NEAR_NS: f64 = 150.0;
+
+/// Medians of a figure over the rounds in which the cores were near, and in which they were far apart from beginning to
+/// end. Empty where no round says.
+#[must_use]
+pub fn by_distance(results: &[Value], path: &str) -> String {
+    let of = |near: bool| {
+        let there = |result: &&Value| place(result) == Some(near);
+        let values: Vec<_> = results
+            .iter()
+            .filter(there)
+            .filter_map(|result| pick(result, path))
+            .collect();
+        let name = if near { "near" } else { "far apart" };
+        median(&values).map(|value| format!("{} with cores {name}", rounded_up(value, 3)))
+    };
+    let parts: Vec<_> = [true, false].into_iter().filter_map(of).collect();
+    parts.join(", ")
+}
+
+/// Whether the cores of a run were near each other; nothing if that changed, or was not measured.
+fn place(result: &Value) -> Option<bool> {
+    let trips = result["core_round_trip_ns"].as_array()?;
+    let trips: Option<Vec<_>> = trips.iter().map(Value::as_f64).collect();
+    let trips = trips.filter(|trips| !trips.is_empty())?;
+    let near = |trip: &f64| *trip < NEAR_NS;
+    match (trips.iter().all(near), trips.iter().any(near)) {
+        (true, _) => Some(true),
+        (_, false) => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rounds_are_told_apart_and_those_between_left_out() {
+        let round = |before, after, s| json!({"core_round_trip_ns": [before, after], "s": s});
+        let rounds = [
+            round(53.0, 54.0, 0.44),
+            round(340.0, 390.0, 0.70),
+            round(50.0, 330.0, 0.60),
+            json!({"core_round_trip_ns": [null, null], "s": 9}),
+            round(55.0, 60.0, 0.46),
+        ];
+        let said = by_distance(&rounds, "s");
+        assert_eq!(said, "0.450 with cores near, 0.700 with cores far apart");
+        assert_eq!(by_distance(&rounds[2..4], "s"), "");
+    }
+}
