@@ -1,4 +1,4 @@
-use crate::limits::{KEYFRAME_RETRY_US, KEYFRAME_THROTTLE_US};
+use crate::limits::KEYFRAME_THROTTLE_US;
 use crate::time::Micros;
 
 /// Keyframe requests of all viewers of an encoding, merged into few towards its
@@ -15,11 +15,11 @@ impl KeyframeRequests {
         self.wanted = true;
     }
 
-    /// Somebody still waits: it is asked for again if the last request is long ago.
+    /// Somebody still waits: it is asked for again if the last request had time to be answered.
     pub(crate) fn want_again(&mut self, now: Micros) {
         self.wanted |= self
             .sent
-            .is_none_or(|at| now.since(at) >= KEYFRAME_RETRY_US);
+            .is_none_or(|at| now.since(at) >= KEYFRAME_THROTTLE_US);
     }
 
     /// A keyframe came.

@@ -66,10 +66,11 @@ pub const RTT_DEFAULT_US: u64 = 100_000;
 /// Least time between two requests for the same packet, microseconds.
 pub const NACK_INTERVAL_MIN_US: u64 = 20_000;
 
-/// Least time between two keyframe requests for one encoding, microseconds.
-pub const KEYFRAME_THROTTLE_US: u64 = 500_000;
-/// A keyframe is asked for again after this long while somebody waits, microseconds.
-pub const KEYFRAME_RETRY_US: u64 = 1_000_000;
+/// Least time between two keyframe requests for one encoding, and after which it is asked for again while somebody
+/// waits, microseconds. Browsers heed no request within 300 ms of the one before, for whichever layer that was.
+pub const KEYFRAME_THROTTLE_US: u64 = 400_000;
+/// That a viewer waits for a keyframe is told after this long, microseconds.
+pub const KEYFRAME_WAIT_US: u64 = 1_000_000;
 /// Keyframe requests of one viewer's RTCP that are looked at in [`VIEWER_PERIOD_US`].
 pub const VIEWER_KEYFRAMES: u32 = 32;
 
@@ -293,7 +294,7 @@ const _: () = {
     assert!(CCFB_SPAN <= CCFB_REPORTED as u64);
     // Every timer fits the wheel.
     assert!(REPORT_INTERVAL_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
-    assert!(KEYFRAME_RETRY_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
+    assert!(KEYFRAME_THROTTLE_US < TICK_US * (WHEEL_SLOTS as u64 - 1));
     // Silence is noticed at an upkeep, and within a second.
     assert!(LAYER_SILENT_US + UPKEEP_US < 1_000_000);
     assert!(SENT_FRAMES.is_multiple_of(64));

@@ -1,7 +1,7 @@
 use crate::clock::ClockMapping;
 use crate::engine::Engine;
 use crate::layers::Target;
-use crate::limits::{KEYFRAME_RETRY_US, LAYER_SILENT_US, LIVE_US, UPKEEP_US};
+use crate::limits::{KEYFRAME_WAIT_US, LAYER_SILENT_US, LIVE_US, UPKEEP_US};
 use crate::time::Micros;
 use crate::timers::TimerKind;
 use ion_tables::{Encoding as EncodingRow, EventKind, RowKind, RowLink, TrackConfig};
@@ -132,7 +132,7 @@ impl Engine {
             }
             any = true;
             let waited = now.since(since);
-            if waited >= KEYFRAME_RETRY_US && !subscriber.wait_told {
+            if waited >= KEYFRAME_WAIT_US && !subscriber.wait_told {
                 subscriber.wait_told = true;
                 self.tables.events().push(&ion_tables::Event {
                     kind: EventKind::KeyframeWait,
