@@ -2,7 +2,7 @@
 //! ours is.
 
 use ion_engine::Micros;
-use ion_engine::congestion::{Bounds, Estimator, PacketReport, Probe};
+use ion_engine::congestion::{Bounds, Estimator, PacketReport, Probe, Wanted};
 use rtc_interceptor::{BandwidthEstimator, Gcc, PacketReport as Theirs};
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Estimator for GccEstimator {
         self.gcc.target_bitrate() as u64
     }
 
-    fn probe(&mut self, _: Micros, _: u64) -> Option<Probe> {
+    fn probe(&mut self, _: Micros, _: Wanted) -> Option<Probe> {
         None
     }
 }

@@ -132,19 +132,30 @@ impl Claim {
         }
     }
 
-    /// What the next step costs above what is given, if there is one and it fits: with a margin where it
-    /// is more than before.
+    /// What the next step costs above what is given, if there is one and it fits.
     fn next(&self, left: u64) -> Option<u64> {
+        let (cost, needs) = self.need()?;
+        (needs <= left).then_some(cost)
+    }
+
+    /// What the next step costs above what is given, and what must be left for it: with a margin where it is more
+    /// than before. `None` where there is none, or it may not be given yet.
+    fn need(&self) -> Option<(u64, u64)> {
         let steps = self.steps.as_slice();
         let step = steps.get(self.taken)?;
-        let below = self.taken.checked_sub(1).map_or(0, |at| steps[at].bps);
+        let below = self.given_bps();
         let cost = step.bps.saturating_sub(below);
-        let fits = if self.current.is_some_and(|current| step.target <= current) {
-            cost <= left
-        } else {
-            self.may_rise && cost.saturating_mul(MARGIN.0) / MARGIN.1 <= left
-        };
-        fits.then_some(cost)
+        if self.current.is_some_and(|current| step.target <= current) {
+            return Some((cost, cost));
+        }
+        let needs = cost.saturating_mul(MARGIN.0) / MARGIN.1;
+        self.may_rise.then_some((cost, needs))
+    }
+
+    /// Bits per second of what is given.
+    fn given_bps(&self) -> u64 {
+        let steps = self.steps.as_slice();
+        self.taken.checked_sub(1).map_or(0, |at| steps[at].bps)
     }
 }
 
@@ -178,6 +189,13 @@ pub(crate) fn allocate(budget: u64, claims: &mut [Claim]) {
             break;
         }
     }
+}
+
+/// The least budget with which one of these claims would have been given a step more; 0 is none.
+pub(crate) fn next_bps(claims: &[Claim]) -> u64 {
+    let given: u64 = claims.iter().map(Claim::given_bps).sum();
+    let needs = claims.iter().filter_map(|claim| Some(claim.need()?.1));
+    needs.min().map_or(0, |needs| given + needs)
 }
 
 /// How long a viewer must wait for more after it was given less: longer each time that it did

@@ -1,8 +1,8 @@
 //! What a viewer's network carries, and what is done about it: feedback in, layers
 //! chosen, probes sent.
 
-use crate::allocate::{Claim, allocate};
-use crate::congestion::{Bounds, Ecn, Estimator, Marking, Probe, Refused, SentPackets};
+use crate::allocate::{Claim, allocate, next_bps};
+use crate::congestion::{Bounds, Ecn, Estimator, Marking, Probe, Refused, SentPackets, Wanted};
 use crate::engine::Engine;
 use crate::limits::{
     BANDWIDTH_US, ECN_SILENCE_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US,
@@ -150,6 +150,7 @@ impl Engine {
             sent: Some(sent),
             known,
             marking,
+            burst,
             ..
         }) = bandwidth
         else {
@@ -164,6 +165,9 @@ impl Engine {
         match taken {
             Ok(()) => {
                 bandwidth.on_feedback(now, &scratch.reports);
+                if !bandwidth.is_probing() {
+                    *burst = None;
+                }
                 *known = true;
                 marking.judge(&scratch.reports);
                 transport.ecn = marking.ecn();
@@ -256,7 +260,7 @@ impl Engine {
         self.start_probe(now, row, wanted);
     }
 
-    fn start_probe(&mut self, now: Micros, row: u32, wanted_bps: u64) {
+    fn start_probe(&mut self, now: Micros, row: u32, wanted: Wanted) {
         let able = self.probe_carrier(row).is_some();
         let Some(bandwidth) = self.bandwidth(row).filter(|b| able && b.burst.is_none()) else {
             return;
@@ -264,8 +268,7 @@ impl Engine {
         let Some(sent) = bandwidth.sent.as_mut() else {
             return;
         };
-        // Twice as much as could be sent: then nothing needs to be spread.
-        let Some(probe) = bandwidth.estimator.probe(now, 2 * wanted_bps) else {
+        let Some(probe) = bandwidth.estimator.probe(now, wanted) else {
             return;
         };
         sent.set_probe(probe.id);
@@ -338,11 +341,10 @@ impl Engine {
         more
     }
 
-    /// Shares out what a viewer's network carries over its tracks. Returns what would be sent if
-    /// there were no limit, bits per second.
-    pub(crate) fn allocate(&mut self, now: Micros, row: u32) -> u64 {
+    /// Shares out what a viewer's network carries over its tracks. Returns what it had better carry.
+    pub(crate) fn allocate(&mut self, now: Micros, row: u32) -> Wanted {
         let Some(budget) = self.bandwidth(row).and_then(|b| b.budget_bps()) else {
-            return 0;
+            return Wanted::default();
         };
         let mut claims = std::mem::take(&mut self.scratch.claims);
         claims.clear();
@@ -351,8 +353,14 @@ impl Engine {
         // keep video away that it has room for. So it chooses between layers, and pauses none.
         let own_word = self.bandwidth(row).is_some_and(|b| b.sent.is_none());
         claims.iter_mut().for_each(|claim| claim.kept = own_word);
-        let wanted = audio + claims.iter().map(Claim::most).sum::<u64>();
+        let most = audio + claims.iter().map(Claim::most).sum::<u64>();
         allocate(budget.saturating_sub(audio), &mut claims);
+        let next = next_bps(&claims);
+        let wanted = Wanted {
+            // Twice as much as could be sent: then nothing needs to be spread.
+            most_bps: 2 * most,
+            next_bps: if next > 0 { audio + next } else { 0 },
+        };
         if let Some(bandwidth) = self.bandwidth(row) {
             bandwidth.allocated = budget;
         }

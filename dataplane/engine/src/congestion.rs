@@ -23,7 +23,7 @@ mod sent;
 pub use controller::{Bounds, IonEstimator};
 pub use ion_wire::rtcp::ccfb::Ecn;
 pub(crate) use marking::Marking;
-pub use probe::Probe;
+pub use probe::{Probe, Wanted};
 pub use sent::{Refused, SentPackets};
 
 use crate::time::Micros;
@@ -62,8 +62,8 @@ pub trait Estimator: Send {
     /// Bits per second of UDP payload to send at most.
     fn target_bps(&self) -> u64;
 
-    /// Bits per second to choose layers for: what the target will be when a queue that is being
-    /// drained is gone.
+    /// Bits per second to choose layers for: what was carried for long, and will be again when a queue
+    /// that is being drained is gone.
     fn sustained_bps(&self) -> u64 {
         self.target_bps()
     }
@@ -73,9 +73,13 @@ pub trait Estimator: Send {
         Ecn::NotEct
     }
 
-    /// A probe to send now, if one is due. `wanted_bps` is what would be sent if the
-    /// network carried it: nobody probes for more.
-    fn probe(&mut self, now: Micros, wanted_bps: u64) -> Option<Probe>;
+    /// A probe to send now, if one is due. Called again and again while one could be sent.
+    fn probe(&mut self, now: Micros, wanted: Wanted) -> Option<Probe>;
+
+    /// Whether what is left of the last probe is still worth sending.
+    fn is_probing(&self) -> bool {
+        true
+    }
 
     /// Whether nothing at present speaks against sending a burst as it is: no queue is
     /// seen, and less is sent than the network carries.

@@ -87,6 +87,16 @@ impl Encoder {
         matches!(self.source, Source::Layers { .. })
     }
 
+    /// What has to be carried for the next layer to be sent, bit/s; 0 is none.
+    pub fn next_bps(&self, now: Micros) -> u64 {
+        let Source::Layers { bps, .. } = &self.source else {
+            return 0;
+        };
+        let next = bps.get(self.wished + 1);
+        let next = next.filter(|_| self.patience.may_rise(now));
+        next.map_or(0, |rate| rate * MARGIN.0 / MARGIN.1)
+    }
+
     /// The player needs a keyframe.
     pub fn want_key(&mut self) {
         self.key_wanted = true;

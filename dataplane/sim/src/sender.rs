@@ -1,7 +1,7 @@
 use crate::encoder::Encoder;
 use crate::link::{Load, Packet, Piece};
 use ion_engine::Micros;
-use ion_engine::congestion::{Ecn, Estimator, PacketReport, Probe, SentPackets};
+use ion_engine::congestion::{Ecn, Estimator, PacketReport, Probe, SentPackets, Wanted};
 use ion_wire::rtcp::{Compound, Packet as Rtcp, Rtpfb, ccfb};
 use ion_wire::seq;
 use std::collections::{HashMap, VecDeque};
@@ -96,6 +96,9 @@ impl Sender {
                 _ => continue,
             }
             self.estimator.on_feedback(now, &self.reports);
+            if !self.estimator.is_probing() {
+                self.probe = None;
+            }
         }
         if self.again {
             self.resend(now, &lost);
@@ -135,11 +138,13 @@ impl Sender {
         if active && self.probe.is_none() {
             // Twice, for layers, as the engine does: then nothing needs to be spread.
             let most = self.encoder.max_bps();
-            let wanted = if self.encoder.has_layers() {
+            let most_bps = if self.encoder.has_layers() {
                 2 * most
             } else {
                 most * 21 / 20
             };
+            let next_bps = self.encoder.next_bps(now);
+            let wanted = Wanted { most_bps, next_bps };
             self.probe = self
                 .estimator
                 .probe(now, wanted)

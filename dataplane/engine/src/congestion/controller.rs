@@ -5,7 +5,7 @@ use super::meter::RateMeter;
 use super::probe::{Prober, Shown};
 use super::retreat::{Congestion, Retreat};
 use super::scalable::Scalable;
-use super::{Ecn, Estimator, PacketReport, Probe};
+use super::{Ecn, Estimator, PacketReport, Probe, Wanted};
 use crate::time::Micros;
 
 /// What is delivered is measured over this long, microseconds, ...
@@ -34,6 +34,8 @@ const SILENCE_US: u64 = 600_000;
 const REST_US: u64 = 2_000_000;
 /// Of the target before such a rest, what there is at once when the path answers again: it was cut, and not full.
 const RESUMED: f64 = 0.5;
+/// Who was not asked for a probe for this long cannot send any, microseconds.
+const ABLE_US: u64 = 1_000_000;
 /// A receiver's own estimate counts for this long, microseconds.
 const REMB_US: u64 = 5_000_000;
 /// A leap of the delay by this much is a leap of a clock, microseconds.
@@ -72,6 +74,10 @@ impl Default for Bounds {
 pub struct IonEstimator {
     bounds: Bounds,
     target: f64,
+    /// What was carried for long, not only in a burst: layers rise no further.
+    lasting: f64,
+    /// When a probe was last asked for.
+    asked: Option<Micros>,
     delay: DelayDetector,
     loss: LossMeter,
     scalable: Scalable,
@@ -120,6 +126,8 @@ impl IonEstimator {
         Self {
             bounds,
             target: bps_f64(bounds.start_bps),
+            lasting: bps_f64(bounds.start_bps),
+            asked: None,
             delay: DelayDetector::new(),
             loss: LossMeter::new(),
             scalable: Scalable::new(),
@@ -161,6 +169,12 @@ impl IonEstimator {
     fn set(&mut self, target: f64) {
         let (min, max) = (bps_f64(self.bounds.min_bps), bps_f64(self.bounds.max_bps));
         self.target = target.clamp(min, max);
+    }
+
+    /// Less is carried than was thought.
+    fn lower(&mut self, target: f64) {
+        self.set(target);
+        self.lasting = self.lasting.min(self.target);
     }
 
     /// Not above what the receiver says it takes.
@@ -226,6 +240,8 @@ impl IonEstimator {
         self.prober.postpone(now);
         let drain = self.retreat.cut(now, &seen);
         self.set(drain.max(seen.least).min(self.target));
+        // With a queue, what is delivered is what is carried.
+        self.lasting = self.retreat.resume().unwrap_or(self.target);
     }
 
     /// What is delivered while there is a queue, bits per second: over long, since it wavers, unless
@@ -296,6 +312,10 @@ impl IonEstimator {
         let found = match shown {
             Shown::AtLeast(rate) => rate,
             Shown::Limit(rate) => 0.85 * rate,
+            Shown::Lasting(rate) => {
+                self.lasting = self.lasting.max(rate);
+                rate
+            }
         };
         if found > self.target && self.delay.signal() == Signal::Empty {
             self.capacity = None;
@@ -326,13 +346,13 @@ impl Estimator for IonEstimator {
             self.retreat.lowered(now);
             self.growth = GROWTH.0;
             self.prober.postpone(now);
-            self.set(self.target * (1.0 - 0.5 * share));
+            self.lower(self.target * (1.0 - 0.5 * share));
         }
         if let Some(share) = self.scalable.judge(now, self.rtt_us) {
             self.growth = GROWTH.0;
             self.capacity = self.delivered.bps_at_most(RATE_US).or(self.capacity);
             self.prober.postpone(now);
-            self.set(self.target * (1.0 - share));
+            self.lower(self.target * (1.0 - share));
         }
         let lost = packets.iter().filter(|p| p.arrived.is_none()).count();
         let queue = self.delay.queue_us();
@@ -363,6 +383,7 @@ impl Estimator for IonEstimator {
             if self.retreat.since_us(now) > PROVEN_US {
                 let proven = self.delivered.bps(RATE_US).unwrap_or(0.0);
                 self.set(self.target.max(PROVEN * proven));
+                self.lasting = self.lasting.max(PROVEN * proven);
             }
         } else {
             self.grown = now;
@@ -385,6 +406,7 @@ impl Estimator for IonEstimator {
         {
             self.remb = None;
         }
+        self.asked = self.asked.filter(|&at| now.since(at) < ABLE_US);
         let patience = SILENCE_US.max(3 * self.rtt_us);
         let Some(last) = self.last_feedback else {
             return;
@@ -405,7 +427,7 @@ impl Estimator for IonEstimator {
             self.growth = GROWTH.0;
             self.prober.postpone(now);
             self.before_silence.get_or_insert(self.target);
-            self.set(self.target * 0.6);
+            self.lower(self.target * 0.6);
         }
     }
 
@@ -417,24 +439,33 @@ impl Estimator for IonEstimator {
         let resume = self.retreat.resume().unwrap_or(0.0);
         let kept = self.retreat.kept().unwrap_or(0.0);
         let sustained = self.target.max(resume).max(kept);
-        bps_u64(self.bounded(sustained))
+        // Who cannot probe has nothing but the target to go by.
+        let lasting = self.asked.map_or(sustained, |_| self.lasting.max(kept));
+        bps_u64(self.bounded(sustained.min(lasting)))
     }
 
     fn ecn(&self) -> Ecn {
         Ecn::Ect1
     }
 
-    fn probe(&mut self, now: Micros, wanted_bps: u64) -> Option<Probe> {
+    fn probe(&mut self, now: Micros, wanted: Wanted) -> Option<Probe> {
+        self.asked = Some(now);
         let quiet = self.delay.signal() == Signal::Empty
             && self.retreat.resume().is_none()
             && !self.scalable.is_marking(now)
             && self.loss.share() < 0.05;
-        let wanted = bps_f64(wanted_bps.min(self.bounds.max_bps));
         if !quiet {
             return None;
         }
-        self.prober
-            .next(now, self.target, wanted, self.delay.spread_us())
+        let most = bps_f64(wanted.most_bps.min(self.bounds.max_bps));
+        let next = bps_f64(wanted.next_bps);
+        let carried = (self.target, self.lasting);
+        let noise_us = self.delay.spread_us();
+        self.prober.next(now, carried, (most, next), noise_us)
+    }
+
+    fn is_probing(&self) -> bool {
+        self.prober.is_probing()
     }
 
     fn is_unlimited(&self) -> bool {
