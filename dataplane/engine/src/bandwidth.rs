@@ -5,7 +5,8 @@ use crate::allocate::{Claim, allocate, next_bps};
 use crate::congestion::{Bounds, Ecn, Estimator, Marking, Probe, Refused, SentPackets, Wanted};
 use crate::engine::Engine;
 use crate::limits::{
-    BANDWIDTH_US, ECN_SILENCE_US, PROBE_REPEATS, START_BPS, TICK_US, VIDEO_SHORT_US,
+    BANDWIDTH_US, DISTANCE_FORGETS, ECN_SILENCE_US, PROBE_REPEATS, START_BPS, TICK_US,
+    VIDEO_SHORT_US,
 };
 use crate::output::Output;
 use crate::pacer::Pacer;
@@ -32,6 +33,7 @@ pub(crate) struct Bandwidth {
     pub(crate) marking: Marking,
     pub(crate) pacer: Pacer,
     burst: Option<Burst>,
+    distance: Option<Distance>,
     /// Something was heard of the viewer's network: before, everything is sent.
     known: bool,
     /// What is sent has to be spread, so as not to fill a queue. As of the last word from the viewer: this is looked at
@@ -39,6 +41,23 @@ pub(crate) struct Bandwidth {
     limited: bool,
     /// What layers were last chosen for, bits per second.
     allocated: u64,
+}
+
+/// How far away a viewer is: the least time, of late, from sending a packet until it was reported on.
+#[derive(Debug, Clone, Copy)]
+struct Distance {
+    us: u64,
+    at: Micros,
+}
+
+impl Distance {
+    /// Takes in the newest packet that was reported on.
+    fn noted(before: Option<Self>, now: Micros, sent: Micros) -> Self {
+        let us = now.since(sent);
+        let before = before.map(|b| b.us + now.since(b.at) / DISTANCE_FORGETS);
+        let us = before.map_or(us, |before| us.min(before));
+        Self { us, at: now }
+    }
 }
 
 /// A probe that is being sent.
@@ -73,6 +92,7 @@ impl Bandwidth {
             marking: Marking::new(ecn),
             pacer: Pacer::default(),
             burst: None,
+            distance: None,
             known: false,
             limited: false,
             allocated: 0,
@@ -103,6 +123,16 @@ impl Bandwidth {
             None => false,
         };
         sent.sent(now, bytes, probing, stream);
+    }
+
+    /// The round trip without the queue on the way, microseconds, if that is known.
+    pub(crate) fn distance_us(&self) -> Option<u64> {
+        self.distance.map(|distance| distance.us)
+    }
+
+    /// Whether a packet may be sent again, which counts as what is new does.
+    pub(crate) fn may_repeat(&mut self, now: Micros) -> bool {
+        !self.is_limited() || self.pacer.is_open_again(now, self.estimator.target_bps())
     }
 
     /// Whether there is something to look after: feedback comes, or was agreed on.
@@ -151,6 +181,7 @@ impl Engine {
             known,
             marking,
             burst,
+            distance,
             ..
         }) = bandwidth
         else {
@@ -165,6 +196,9 @@ impl Engine {
         match taken {
             Ok(()) => {
                 bandwidth.on_feedback(now, &scratch.reports);
+                if let Some(last) = scratch.reports.last() {
+                    *distance = Some(Distance::noted(*distance, now, last.sent));
+                }
                 if !bandwidth.is_probing() {
                     *burst = None;
                 }
@@ -220,7 +254,7 @@ impl Engine {
         }
     }
 
-    fn bandwidth(&mut self, row: u32) -> Option<&mut Bandwidth> {
+    pub(crate) fn bandwidth(&mut self, row: u32) -> Option<&mut Bandwidth> {
         self.transports
             .get_mut(row as usize)?
             .as_deref_mut()?

@@ -76,7 +76,9 @@ impl Engine {
             0
         };
         if subscriber.protection.is_some() {
-            subscriber.follow_loss(now, lost());
+            let distance = transport.bandwidth.as_deref();
+            let distance = distance.and_then(Bandwidth::distance_us);
+            subscriber.follow_loss(now, lost(), distance);
         }
         let history = (blocks > 0).then(|| batch.history(&self.encodings));
         let first = !subscriber.has_sent();

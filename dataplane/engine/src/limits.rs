@@ -237,8 +237,12 @@ pub const PROBE_PADDING: usize = 255;
 pub const PACE: (u64, u64) = (3, 2);
 /// Least burst, bytes: two packets.
 pub const PACE_BURST_BYTES: i64 = 2_500;
-/// What waits goes out within this, whatever the target, microseconds.
+/// What waits goes out within this, whatever the target, microseconds, ...
 pub const PACE_DRAIN_US: u64 = 500_000;
+/// ... or not at all if it would take longer than this at the viewer's pace, and another encoding is to be sent instead.
+pub const PACE_LEAVE_US: u64 = 600_000;
+/// How far away a viewer was found to be is forgotten by one part in so many of the time that passes.
+pub const DISTANCE_FORGETS: u64 = 64;
 
 /// Feedback messages sent in one go.
 pub const TWCC_MESSAGES: usize = 8;

@@ -6,7 +6,7 @@
 
 use crate::engine::Engine;
 use crate::fanout::Tally;
-use crate::limits::{PACE, PACE_BURST_BYTES, PACE_DRAIN_US, TICK_US};
+use crate::limits::{PACE, PACE_BURST_BYTES, PACE_DRAIN_US, PACE_LEAVE_US, TICK_US};
 use crate::output::Output;
 use crate::peer::PeerMessage;
 use crate::protection::send_repairs;
@@ -43,6 +43,12 @@ impl Pacer {
         self.budget > 0
     }
 
+    /// Whether a packet may be sent again: before what is new, and at the same pace. What is refused is asked for again.
+    pub(crate) fn is_open_again(&mut self, now: Micros, target_bps: u64) -> bool {
+        self.fill(now, target_bps.saturating_mul(PACE.0) / PACE.1);
+        self.budget > -PACE_BURST_BYTES
+    }
+
     /// As much as is left of what it was filled with.
     fn has_budget(&self) -> bool {
         self.budget > 0
@@ -68,6 +74,7 @@ impl Engine {
             .map(|&subscription| self.behind(subscription))
             .sum();
         let mut left = waiting;
+        self.leave_what_is_too_much(&list, waiting, row);
         if waiting > 0
             && let Some(transport) = self.transports[row as usize].as_deref_mut()
             && let Some(bandwidth) = transport.bandwidth.as_deref_mut()
@@ -91,6 +98,26 @@ impl Engine {
         let burst = self.send_burst(now, row, out);
         if left > 0 || burst {
             self.timers.arm(TimerKind::Pacer, row, now + TICK_US);
+        }
+    }
+
+    /// What waits of an encoding that a viewer is to be sent no more does not go out if that takes too long: the
+    /// network carries less than was sent, and whatever more goes into it delays the keyframe of the other.
+    fn leave_what_is_too_much(&mut self, list: &[u32], waiting: u64, row: u32) {
+        let Some(bandwidth) = self.bandwidth(row) else {
+            return;
+        };
+        let pace = bandwidth.estimator.target_bps().saturating_mul(PACE.0) / PACE.1;
+        if waiting * PACKET_BYTES * 8 <= pace.saturating_mul(PACE_LEAVE_US) / 1_000_000 {
+            return;
+        }
+        for &subscription in list {
+            if let Some(subscriber) = self.subscriptions[subscription as usize].as_deref_mut()
+                && subscriber.behind.is_some()
+                && subscriber.is_leaving()
+            {
+                subscriber.stop();
+            }
         }
     }
 

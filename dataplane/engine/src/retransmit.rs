@@ -1,3 +1,4 @@
+use crate::bandwidth::Bandwidth;
 use crate::engine::Engine;
 use crate::limits::PROBE_PADDING;
 use crate::output::Output;
@@ -171,6 +172,11 @@ impl Engine {
             }
         }
         let cost = u64::from(packet.payload_len) + 64;
+        let mut bandwidth = transport.bandwidth.as_deref_mut();
+        let open = |bandwidth: &mut Bandwidth| subscriber.audio || bandwidth.may_repeat(now);
+        if !bandwidth.as_deref_mut().is_none_or(open) {
+            return Answer::Suppressed;
+        }
         if subscriber.is_repeat(numbers.index, now) || !transport.budget.take_rtx(cost) {
             return Answer::Suppressed;
         }
@@ -195,10 +201,15 @@ impl Engine {
         self.tables
             .store::<SubscriptionRow>(row, subscriber.snapshot());
         match sent {
-            Ok(bytes) => Answer::Sent {
-                payload: u64::from(packet.payload_len),
-                bytes: bytes as u64,
-            },
+            Ok(bytes) => {
+                if let Some(bandwidth) = transport.bandwidth.as_deref_mut() {
+                    bandwidth.pacer.charge(bytes);
+                }
+                Answer::Sent {
+                    payload: u64::from(packet.payload_len),
+                    bytes: bytes as u64,
+                }
+            }
             Err(reason) => {
                 self.tables.counters().drop_packets(reason, 1);
                 Answer::Missed

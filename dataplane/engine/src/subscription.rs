@@ -340,6 +340,12 @@ impl Subscriber {
         }
     }
 
+    /// Whether what is forwarded is to be replaced by another encoding, whose keyframe is waited for.
+    pub(crate) fn is_leaving(&self) -> bool {
+        let source = self.source.map(|source| source.encoding);
+        source.is_some() && self.target.is_some() && source != self.target
+    }
+
     /// Takes down that these numbers were used. Returns false, and the packet must not
     /// be sealed, if the index was used before.
     pub(crate) fn used(&mut self, numbers: Numbers, now: Micros, payload_len: usize) -> bool {

@@ -217,14 +217,16 @@ impl IonEstimator {
             return;
         }
         let patience = self.competition.patience(now);
-        if settled && self.retreat.stays(patience, queue_us) {
+        let lately = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
+        // Who sends more than is delivered keeps the queue up itself.
+        let less = self.carried().is_some_and(|rate| lately < rate);
+        if settled && less && self.retreat.stays(patience, queue_us) {
             self.competition.begin(now);
             self.retreat.restore(now);
             return self.end_drain();
         }
         let Some(rate) = self.carried() else { return };
         let sent = self.sent.bps_at_most(FAST_RATE_US).unwrap_or(self.target);
-        let lately = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
         let seen = Congestion {
             queue_us,
             to_come_us: micros_f64(self.heard_us.cast_signed()) * (sent / rate - 1.0).max(0.0),

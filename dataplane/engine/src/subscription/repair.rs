@@ -26,10 +26,11 @@ impl Subscriber {
         self.audio && self.config.red_payload_type != 0 && !self.resends_plain()
     }
 
-    /// Takes in what the viewer reports of its network: the fraction lost, in 1/256.
-    pub(crate) fn follow_loss(&mut self, now: Micros, fraction_lost: u64) {
+    /// Takes in what the viewer reports of its network: the fraction lost, in 1/256; and the round trip without what
+    /// its packets wait in a queue, microseconds, where that is known: repair packets make a queue only longer.
+    pub(crate) fn follow_loss(&mut self, now: Micros, fraction_lost: u64, distance: Option<u64>) {
         let able = self.config.fec_payload_type != 0 && !self.resends_plain();
-        let rtt_us = self.rtt_us;
+        let rtt_us = distance.map_or(self.rtt_us, |us| us.min(self.rtt_us));
         if let Some(protection) = self.protection.as_deref_mut() {
             if able {
                 protection.follow(now, fraction_lost, rtt_us);
