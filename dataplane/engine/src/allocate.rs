@@ -7,6 +7,10 @@ use std::cmp::Reverse;
 /// More is given only where so much would be left over, as a fraction.
 pub const MARGIN: (u64, u64) = (23, 20);
 
+/// What is sent goes on with this share of what it takes, as a fraction: an estimate made of what was just delivered
+/// is never more than that.
+pub const KEPT: (u64, u64) = (12, 13);
+
 /// A picture that is shown goes on with this share of what its lowest step takes, as a fraction: an
 /// estimate errs by as much, and the pacer and the viewer's buffer bridge the rest.
 const LEAST: (u64, u64) = (3, 4);
@@ -146,7 +150,8 @@ impl Claim {
         let below = self.given_bps();
         let cost = step.bps.saturating_sub(below);
         if self.current.is_some_and(|current| step.target <= current) {
-            return Some((cost, cost));
+            let kept = step.bps.saturating_mul(KEPT.0) / KEPT.1;
+            return Some((cost, kept.saturating_sub(below)));
         }
         let needs = cost.saturating_mul(MARGIN.0) / MARGIN.1;
         self.may_rise.then_some((cost, needs))
@@ -180,7 +185,7 @@ pub(crate) fn allocate(budget: u64, claims: &mut [Claim]) {
         let mut raised = false;
         for claim in claims.iter_mut() {
             if let Some(cost) = claim.next(left) {
-                left -= cost;
+                left = left.saturating_sub(cost);
                 claim.taken += 1;
                 raised = true;
             }
@@ -208,7 +213,7 @@ pub struct Patience {
 }
 
 /// Least and most to wait, and how long a rise has to last.
-const HOLD_US: (u64, u64) = (3_000_000, 48_000_000);
+const HOLD_US: (u64, u64) = (3_000_000, 24_000_000);
 const LASTS_US: u64 = 20_000_000;
 
 impl Default for Patience {
@@ -321,9 +326,17 @@ mod tests {
         let mut claims = [claim(1, 0, &SIMULCAST)];
         allocate(510_000, &mut claims);
         assert_eq!(claims[0].given(), Some(whole(0)));
+        assert_eq!(next_bps(&claims), 150_000 + 350_000 * 23 / 20);
         claims[0].current = Some(whole(1));
         allocate(510_000, &mut claims);
         assert_eq!(claims[0].given(), Some(whole(1)));
+        assert_eq!(next_bps(&claims), 500_000 + 1_200_000 * 23 / 20);
+        // Nor does a bit less than the same, as what was just delivered tells it.
+        allocate(465_000, &mut claims);
+        assert_eq!(claims[0].given(), Some(whole(1)));
+        allocate(455_000, &mut claims);
+        assert_eq!(claims[0].given(), Some(whole(0)));
+        claims[0].current = Some(whole(1));
         claims[0].may_rise = false;
         allocate(9_000_000, &mut claims);
         assert_eq!(claims[0].given(), Some(whole(1)));

@@ -242,7 +242,7 @@ pub const PACE_DRAIN_US: u64 = 500_000;
 /// ... or not at all if it would take longer than this at the viewer's pace, and another encoding is to be sent instead.
 pub const PACE_LEAVE_US: u64 = 600_000;
 /// How far away a viewer was found to be is forgotten by one part in so many of the time that passes.
-pub const DISTANCE_FORGETS: u64 = 64;
+pub const DISTANCE_FORGETS: u64 = 256;
 
 /// Feedback messages sent in one go.
 pub const TWCC_MESSAGES: usize = 8;

@@ -172,9 +172,9 @@ impl Engine {
             }
         }
         let cost = u64::from(packet.payload_len) + 64;
-        let mut bandwidth = transport.bandwidth.as_deref_mut();
+        let bandwidth = transport.bandwidth.as_deref_mut();
         let open = |bandwidth: &mut Bandwidth| subscriber.audio || bandwidth.may_repeat(now);
-        if !bandwidth.as_deref_mut().is_none_or(open) {
+        if !bandwidth.is_none_or(open) {
             return Answer::Suppressed;
         }
         if subscriber.is_repeat(numbers.index, now) || !transport.budget.take_rtx(cost) {

@@ -331,6 +331,35 @@ fn who_is_paced_gets_every_packet_once_in_order_and_in_time() {
 }
 
 #[test]
+fn who_asks_for_everything_again_over_a_full_link_gets_it_at_its_pace() {
+    let mut stage = Stage::new(LinkSpec::steady(400_000));
+    stage.run(10);
+    let row = stage.video;
+    let again = |stage: &Stage| {
+        let counters = stage.world.subscription_counters(row);
+        (
+            counters.retransmitted_bytes.load(),
+            counters.nacks_suppressed.load(),
+        )
+    };
+    let before = again(&stage);
+    for _ in 0..1_000 {
+        let newest = stage.indices.last().copied().unwrap_or(0) & 0xffff;
+        let lost: Vec<_> = (0..16)
+            .map(|back| (newest as u16).wrapping_sub(back))
+            .collect();
+        stage
+            .world
+            .send_rtcp(stage.viewer, &nack(media_ssrc(row), &lost));
+        stage.step();
+    }
+    let after = again(&stage);
+    let bps = (after.0 - before.0) * 8 / 5;
+    assert!(bps > 20_000 && bps < 900_000, "{bps}");
+    assert!(after.1 > before.1, "what is refused is counted");
+}
+
+#[test]
 fn a_link_that_collapses_costs_layers_then_video_and_never_audio() {
     let rates = [(0.0, 5_000_000), (15.0, 90_000), (40.0, 5_000_000)];
     let mut spec = LinkSpec::steady(1).rates(&rates);

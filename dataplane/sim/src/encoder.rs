@@ -1,6 +1,6 @@
 use crate::random::Random;
 use ion_engine::Micros;
-use ion_engine::allocate::{MARGIN, Patience};
+use ion_engine::allocate::{KEPT, MARGIN, Patience};
 
 /// A picture as it leaves the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,9 @@ impl Encoder {
             };
             return target.clamp(min_bps, max_bps);
         };
-        let fitting = bps.iter().rposition(|&rate| rate <= target).unwrap_or(0);
+        let kept = bps[self.wished] * KEPT.0 / KEPT.1 <= target;
+        let lower = bps.iter().rposition(|&rate| rate <= target).unwrap_or(0);
+        let fitting = if kept { self.wished } else { lower };
         let up = bps
             .get(self.wished + 1)
             .is_some_and(|&rate| rate * MARGIN.0 / MARGIN.1 <= target);

@@ -3,15 +3,15 @@ use crate::time::Micros;
 /// Reductions that change nothing, until others are taken to fill the queue; ...
 const PATIENCE: u32 = 3;
 /// ... one, if they did so not longer ago than this, microseconds.
-const MEMORY_US: u64 = 15_000_000;
+const MEMORY_US: u64 = 30_000_000;
 /// Growth against them, bits per second each second: what a TCP flow gains in as long.
 const GROWTH_BPS: f64 = 110_000.0;
 /// What is left of the target when something is lost.
 const AT_LOSS: f64 = 0.85;
 /// Of what was sent then, what is held for a while after, ...
-const FLOOR: f64 = 0.5;
+const FLOOR: f64 = 0.7;
 /// ... microseconds.
-const FLOOR_US: u64 = 10_000_000;
+const FLOOR_US: u64 = 20_000_000;
 /// A queue longer than this is not competed for, microseconds.
 const QUEUE_MAX_US: f64 = 450_000.0;
 /// A queue shorter than this is nobody's, microseconds, ...

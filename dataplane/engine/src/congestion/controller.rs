@@ -23,9 +23,9 @@ const PROVEN: f64 = 0.9;
 /// ... when the path has not been congested for this long, microseconds.
 const PROVEN_US: u64 = 1_000_000;
 /// Growth near the known capacity, bits per second each second.
-const ADDITIVE_BPS: f64 = 45_000.0;
+const ADDITIVE_BPS: f64 = 70_000.0;
 /// Least and most growth beyond it, a share each second.
-const GROWTH: (f64, f64) = (0.10, 0.8);
+const GROWTH: (f64, f64) = (0.15, 0.8);
 /// Growth back to a capacity that is known, a share each second.
 const RECOVERY: f64 = 0.4;
 /// With nothing heard for this long, the path is taken for broken, microseconds.
@@ -36,6 +36,8 @@ const REST_US: u64 = 2_000_000;
 const RESUMED: f64 = 0.5;
 /// Who was not asked for a probe for this long cannot send any, microseconds.
 const ABLE_US: u64 = 1_000_000;
+/// A layer that was rehearsed begins within this, microseconds.
+const REHEARSED_US: u64 = 2_000_000;
 /// A receiver's own estimate counts for this long, microseconds.
 const REMB_US: u64 = 5_000_000;
 /// A leap of the delay by this much is a leap of a clock, microseconds.
@@ -76,6 +78,8 @@ pub struct IonEstimator {
     target: f64,
     /// What was carried for long, not only in a burst: layers rise no further.
     lasting: f64,
+    /// When that was last rehearsed.
+    rehearsed: Option<Micros>,
     /// When a probe was last asked for.
     asked: Option<Micros>,
     delay: DelayDetector,
@@ -127,6 +131,7 @@ impl IonEstimator {
             bounds,
             target: bps_f64(bounds.start_bps),
             lasting: bps_f64(bounds.start_bps),
+            rehearsed: None,
             asked: None,
             delay: DelayDetector::new(),
             loss: LossMeter::new(),
@@ -217,23 +222,25 @@ impl IonEstimator {
             return;
         }
         let patience = self.competition.patience(now);
-        let lately = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
-        // Who sends more than is delivered keeps the queue up itself.
-        let less = self.carried().is_some_and(|rate| lately < rate);
-        if settled && less && self.retreat.stays(patience, queue_us) {
+        if settled && self.retreat.stays(patience, queue_us) {
             self.competition.begin(now);
             self.retreat.restore(now);
             return self.end_drain();
         }
         let Some(rate) = self.carried() else { return };
         let sent = self.sent.bps_at_most(FAST_RATE_US).unwrap_or(self.target);
+        let lately = self.sent.bps_at_most(RATE_US).unwrap_or(0.0);
+        let rehearsed = self
+            .rehearsed
+            .is_some_and(|at| now.since(at) < REHEARSED_US);
         let seen = Congestion {
             queue_us,
             to_come_us: micros_f64(self.heard_us.cast_signed()) * (sent / rate - 1.0).max(0.0),
             rate,
+            proven: if rehearsed { self.lasting } else { rate },
             target: self.target,
             limited: self.is_at_target(),
-            rising: lately > RISING * self.usual,
+            rising: lately > RISING * self.usual && !rehearsed,
             least: self.competition.floor(now),
             settled,
         };
@@ -281,6 +288,7 @@ impl IonEstimator {
         if away_us > REST_US {
             self.loss = LossMeter::new();
             self.set(self.target.max(RESUMED * before));
+            self.lasting = self.lasting.max(self.target);
         }
     }
 
@@ -310,12 +318,13 @@ impl IonEstimator {
         self.set(grown.min(1.5 * proven + 20_000.0).max(self.target));
     }
 
-    fn shown(&mut self, shown: Shown) {
+    fn shown(&mut self, now: Micros, shown: Shown) {
         let found = match shown {
             Shown::AtLeast(rate) => rate,
             Shown::Limit(rate) => 0.85 * rate,
             Shown::Lasting(rate) => {
                 self.lasting = self.lasting.max(rate);
+                self.rehearsed = Some(now);
                 rate
             }
         };
@@ -370,7 +379,7 @@ impl Estimator for IonEstimator {
             Move::By(_) => {}
         }
         if let Some(shown) = self.prober.judge(now, &self.delay) {
-            self.shown(shown);
+            self.shown(now, shown);
         }
         if self.delay.signal() == Signal::Empty {
             self.end_drain();
@@ -443,7 +452,8 @@ impl Estimator for IonEstimator {
         let sustained = self.target.max(resume).max(kept);
         // Who cannot probe has nothing but the target to go by.
         let lasting = self.asked.map_or(sustained, |_| self.lasting.max(kept));
-        bps_u64(self.bounded(sustained.min(lasting)))
+        let room = self.retreat.room(self.delay.queue_us());
+        bps_u64(self.bounded(room * sustained.min(lasting)))
     }
 
     fn ecn(&self) -> Ecn {

@@ -11,12 +11,12 @@ const LEAST_BYTES: f64 = 6_000.0;
 /// Most bytes of one probe.
 const MOST_BYTES: f64 = 100_000.0;
 /// Least and most time between two probes, microseconds.
-const INTERVAL_US: (u64, u64) = (1_500_000, 4_000_000);
+const INTERVAL_US: (u64, u64) = (1_500_000, 3_000_000);
 /// A probe is given up when nothing more is heard of it for this long, microseconds.
 const GIVE_UP_US: u64 = 1_000_000;
 /// A rehearsal is this long, microseconds: what a bucket of tokens or a radio's buffer lets through at once is used up
 /// by then, ...
-const REHEARSAL_US: f64 = 400_000.0;
+const REHEARSAL_US: f64 = 300_000.0;
 /// ... has so many bytes at most, ...
 const REHEARSAL_BYTES: f64 = 250_000.0;
 /// ... a rate so much above what is rehearsed, which wavers, ...

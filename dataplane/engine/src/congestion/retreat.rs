@@ -1,7 +1,7 @@
 use crate::time::Micros;
 
 /// Of what is delivered while there is a queue, what is sent when the queue is gone.
-const BACK_OFF: f64 = 0.94;
+const BACK_OFF: f64 = 0.96;
 /// While a queue this long or longer drains next to nothing is sent, microseconds, ...
 const DRAIN_US: f64 = 350_000.0;
 /// ... which is this share of what is delivered.
@@ -22,6 +22,10 @@ const DRAIN_SHOWN_US: u64 = 250_000;
 const KEPT_CUTS: u32 = 2;
 /// ... if the one before is so long ago, microseconds.
 const KEPT_AGAIN_US: u64 = 1_500_000;
+/// A queue that stays has layers take less, by a share of its length in this, microseconds, ...
+const STANDS_US: f64 = 1.2e6;
+/// ... and no larger than this.
+const ROOM_MOST: f64 = 0.4;
 /// A queue that has grown by so much since the last reduction needs another at once.
 const GROWN: f64 = 1.4;
 
@@ -34,6 +38,8 @@ pub(crate) struct Congestion {
     pub(crate) to_come_us: f64,
     /// What is delivered, bits per second.
     pub(crate) rate: f64,
+    /// The same, or what was just rehearsed: a queue may then be of the keyframe alone that a layer begins with.
+    pub(crate) proven: f64,
     /// The target, bits per second.
     pub(crate) target: f64,
     /// As much is sent as the target allows.
@@ -150,7 +156,7 @@ impl Retreat {
             self.kept = None;
         } else if !again {
             let seldom = now.since(self.kept_at) > KEPT_AGAIN_US;
-            self.kept = seldom.then_some(seen.rate.min(seen.target));
+            self.kept = seldom.then_some(seen.proven.min(seen.target));
             self.kept_at = now;
         }
     }
@@ -184,6 +190,15 @@ impl Retreat {
         self.resume
     }
 
+    /// Which share of what is carried layers may take, so that a queue goes that stays.
+    pub(crate) fn room(&self, queue_us: f64) -> f64 {
+        if self.cuts > KEPT_CUTS {
+            1.0 - (queue_us / STANDS_US).min(ROOM_MOST)
+        } else {
+            1.0
+        }
+    }
+
     /// Time since the last reduction, microseconds.
     pub(crate) fn since_us(&self, now: Micros) -> u64 {
         now.since(self.cut)
@@ -199,6 +214,7 @@ mod tests {
             queue_us: queue_ms * 1e3,
             to_come_us: 0.0,
             rate,
+            proven: rate,
             target: 1e6,
             limited: true,
             rising: false,
@@ -212,9 +228,9 @@ mod tests {
         let mut retreat = Retreat::new();
         let drain = retreat.cut(Micros(1_000_000), &congestion(35.0, 1e6));
         assert!((drain - 0.9 * BACK_OFF * 1e6).abs() < 1.0, "{drain}");
-        // 35 kbit leave at the 154 kbit/s that are saved.
-        assert!(!retreat.is_drained(Micros(1_226_000)));
-        assert!(retreat.is_drained(Micros(1_229_000)));
+        // 35 kbit leave at the 136 kbit/s that are saved.
+        assert!(!retreat.is_drained(Micros(1_256_000)));
+        assert!(retreat.is_drained(Micros(1_259_000)));
         assert_eq!(retreat.end_drain(), Some(BACK_OFF * 1e6));
         // One that is longer than can be drained is still sent something through.
         let drain = retreat.cut(Micros(9_000_000), &congestion(900.0, 1e6));

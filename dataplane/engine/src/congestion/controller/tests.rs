@@ -24,6 +24,66 @@ fn drive(estimator: &mut IonEstimator, from: u64, seconds: u64, sent_bps: u64, c
     }
 }
 
+/// A viewer of layers of 500 and 1,150 kbit/s, who is sent probes, over a path of a capacity with a bucket of 3 kB that
+/// lets bursts through as they are. Returns the most that the target and what layers may take ever were.
+fn watch(capacity: u64, seconds: u64) -> (u64, u64) {
+    const LAYERS: [u64; 2] = [500_000, 1_150_000];
+    const BUCKET_US: u64 = 3_000 * 8;
+    let mut estimator = IonEstimator::new(Bounds::default());
+    drive(&mut estimator, 1, 2, LAYERS[0], 50_000_000);
+    drive(&mut estimator, 3, 1, LAYERS[1], capacity);
+    let bucket_us = BUCKET_US * 1_000_000 / capacity;
+    let (mut packets, mut due, mut empty) = (Vec::new(), 4_050_000, 0);
+    let (mut most, mut most_lasting) = (0, 0);
+    let (mut probe, mut left, mut layer) = (None::<Probe>, 0, 0);
+    let mut sent = 4_000_000;
+    while sent < (4 + seconds) * 1_000_000 {
+        let rate = probe.map_or(LAYERS[layer], |probe| probe.rate_bps);
+        empty = u64::max(empty, sent) + 8_000_000_000 / capacity;
+        packets.push(PacketReport {
+            sent: Micros(sent),
+            arrived: Some((empty.saturating_sub(bucket_us).max(sent) + 20_000).cast_signed()),
+            bytes: 1_000,
+            ecn: Ecn::NotEct,
+            probe: probe.map(|probe| probe.id),
+        });
+        left -= 1_000;
+        probe = probe.filter(|_| left > 0);
+        sent += 8_000_000_000 / rate;
+        if sent < due {
+            continue;
+        }
+        due = sent + 50_000;
+        estimator.on_feedback(Micros(sent), &packets);
+        packets.clear();
+        probe = probe.filter(|_| estimator.is_probing());
+        let lasting = estimator.sustained_bps();
+        layer = usize::from(lasting > LAYERS[1] * 23 / 20);
+        let next_bps = if layer == 0 { LAYERS[1] * 23 / 20 } else { 0 };
+        let most_bps = 2 * LAYERS[1];
+        let wanted = Wanted { most_bps, next_bps };
+        if probe.is_none()
+            && let Some(next) = estimator.probe(Micros(sent), wanted)
+        {
+            (probe, left) = (Some(next), i64::from(next.bytes));
+        }
+        if sent > 5_000_000 {
+            most = most.max(estimator.target_bps());
+            most_lasting = most_lasting.max(lasting);
+        }
+    }
+    (most, most_lasting)
+}
+
+#[test]
+fn layers_rise_to_what_lasts_and_not_to_what_a_bucket_lets_through() {
+    let (target, lasting) = watch(1_000_000, 60);
+    assert!(target > 1_300_000, "short probes pass: {target}");
+    assert!(lasting < 1_150_000, "{lasting}");
+    let (_, lasting) = watch(3_000_000, 20);
+    assert!(lasting > 1_150_000 * 23 / 20, "{lasting}");
+}
+
 #[test]
 fn what_is_not_sent_proves_nothing() {
     let mut estimator = IonEstimator::new(Bounds::default());
