@@ -1,7 +1,7 @@
 //! Feedback of a hostile viewer: messages with any body, to the estimator of its network.
 
 use ion_engine::Micros;
-use ion_engine::congestion::{Bounds, Ecn, Estimator, IonEstimator, SentPackets};
+use ion_engine::congestion::{Bounds, Ecn, Estimator, IonEstimator, SentPackets, Wanted};
 use ion_engine::limits::SENT_PACKETS;
 use ion_wire::rtcp::ccfb::{self, StreamReport};
 use ion_wire::rtcp::{Compound, Packet, Rtpfb};
@@ -63,7 +63,11 @@ fn drive(mut data: &[u8], fmt: u8) {
         }
         estimator.on_feedback(now, &reports);
         estimator.on_timeout(now, sent.unheard_since(now));
-        if let Some(probe) = estimator.probe(now, 5_000_000) {
+        let wanted = Wanted {
+            most_bps: 5_000_000,
+            next_bps: 1_000_000,
+        };
+        if let Some(probe) = estimator.probe(now, wanted) {
             assert!(probe.bytes <= 200_000);
             sent.set_probe(probe.id);
         }
