@@ -49,7 +49,7 @@ impl<B: Send + Sync + 'static> App<B> {
         headers: &HeaderMap,
         caller: &Caller,
         body: &Bytes,
-        make: impl Future<Output = Result<Made, Problem>> + Send,
+        make: impl Future<Output = Result<Made, Problem>> + Send + 'static,
     ) -> Result<Response, Problem> {
         let Some(key) = key(headers)? else {
             return make.await?.answer();
@@ -69,11 +69,19 @@ impl<B: Send + Sync + 'static> App<B> {
             }
             Claim::New(id, version) => (id, version),
         };
-        let made = make.await;
-        let kept = made.as_ref().ok().cloned();
-        self.accounts(move |accounts| settle(accounts, &id, version, kept.as_ref()))
-            .await?;
-        made?.answer()
+        // A task of its own: who hangs up meanwhile and asks again gets this answer.
+        let app = Arc::clone(self);
+        let making = tokio::spawn(async move {
+            let made = make.await;
+            let kept = made.as_ref().ok().cloned();
+            app.accounts(move |accounts| settle(accounts, &id, version, kept.as_ref()))
+                .await?;
+            made
+        });
+        making
+            .await
+            .map_err(|_panicked| Problem::internal())??
+            .answer()
     }
 }
 

@@ -163,9 +163,14 @@ impl<B: Backend> Follower<B> {
             .map_err(|_| Problem::internal())?
             .map_err(refused)?;
         let is_last = history.events.len() < limits::EVENTS_AT_ONCE;
-        // Events of other rooms are passed over.
-        let last = history.events.last().map_or(after, |event| event.id);
-        self.after = if is_last { last.max(newest) } else { last };
+        self.after = match history.events.last() {
+            Some(event) if !is_last => event.id,
+            // Events of other rooms are passed over.
+            Some(event) => event.id.max(newest),
+            // An id that this log never gave is cut for ever, and told of once.
+            None if history.is_cut => newest,
+            None => after.max(newest),
+        };
         self.waiting = told(history, after);
         Ok(())
     }

@@ -206,6 +206,7 @@ async fn events<B: Backend>(
         app,
         session,
         wanted,
+        asked: false,
         before: None,
         queue: Vec::new(),
         _permit: permit,
@@ -271,6 +272,8 @@ struct Follower<B> {
     session: SessionRef,
     /// By place in [`EVENTS`].
     wanted: [bool; EVENTS.len()],
+    /// Whether the backend was asked before.
+    asked: bool,
     before: Option<Playing>,
     /// To be sent, the next one last.
     queue: Vec<Event>,
@@ -285,7 +288,8 @@ impl<B: Backend> Follower<B> {
                 if let Some(event) = follower.queue.pop() {
                     return Some((Ok(event), follower));
                 }
-                if follower.before.is_some() {
+                // After a refusal too: asking again at once would never let go of the thread.
+                if std::mem::replace(&mut follower.asked, true) {
                     tokio::time::sleep(LOOK_EVERY).await;
                 }
                 let now = match found(&follower.app, follower.session.clone()).await {

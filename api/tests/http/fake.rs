@@ -43,6 +43,8 @@ pub(crate) struct Fake {
     pub(crate) calls: Mutex<Vec<Call>>,
     pub(crate) metrics: String,
     pub(crate) not_ready: Option<String>,
+    /// What is done in the room "late" waits for this.
+    pub(crate) gate: tokio::sync::Notify,
 }
 
 impl Fake {
@@ -226,7 +228,11 @@ impl Backend for Fake {
         if room.as_str() == "lobby" && is_new {
             return Err(Problem::version_mismatch("it is there"));
         }
+        let is_late = room.as_str() == "late";
         self.called(Call::Govern(room.into(), act));
+        if is_late {
+            self.gate.notified().await;
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod access;
 mod edges;
 mod fake;
 mod govern;
+mod patience;
 mod server;
 mod session;
 mod v1;
