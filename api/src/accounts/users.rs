@@ -250,7 +250,10 @@ impl Accounts {
     /// # Errors
     /// 404; 412 when it is not as expected.
     pub fn delete_user(&self, identity: &Identity, expected: Expected) -> Result<(), Problem> {
-        self.user(identity)?;
+        let found = self.user(identity)?;
+        if !expected.met_by(Some(found.version)) {
+            return Err(refused(DocumentError::Unexpected));
+        }
         self.revoke(&super::Subject::User(identity.clone()), "user deleted")?;
         let _changing = self.changing();
         let deleted = self

@@ -195,6 +195,9 @@ async fn a_token_is_issued_introspected_refreshed_and_revoked() {
         204
     );
     assert_eq!(publish().await.code(), 201);
+    let stale = ["if-match: \"999\""];
+    let refused = ask(&api, Method::DELETE, "/v1/users/vera", &stale, &Value::Null).await;
+    assert_eq!((refused.code(), publish().await.code()), (412, 201));
     let disable = json!({"disabled": true});
     ask(&api, Method::PATCH, "/v1/users/vera", &[], &disable).await;
     let ended = Subject::User(Identity::parse("vera").unwrap());
