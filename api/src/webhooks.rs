@@ -28,7 +28,8 @@ const PREFIX: &str = "whsec_";
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct WebhookChange {
     /// Where events are posted to: `http` or `https`, without user information. Needed by POST.
-    /// Redirects are not followed.
+    /// Redirects are not followed. Any address that the server reaches will do, those of its own
+    /// networks too: whoever holds a key is trusted with that.
     #[schema(max_length = 2048, pattern = "^https?://[A-Za-z0-9]")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
