@@ -65,6 +65,9 @@ const DCEP_ACK: u8 = 2;
 /// Bytes of an SCTP packet's payload: with its headers it fits into one DTLS datagram.
 const PAYLOAD_BYTES: u32 = 1_120;
 
+/// Bytes that may wait to be sent on a stream that is opened once more.
+const ANSWERS_WAITING: usize = 16;
+
 /// SCTP wants to know whom it talks to; DTLS knows better.
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5_000);
 
@@ -84,18 +87,8 @@ pub struct Channels {
 impl Channels {
     /// Waits for the client to begin.
     pub fn new(now: Instant) -> Self {
-        let mut config = EndpointConfig::new();
-        config.max_payload_size(PAYLOAD_BYTES);
-        let transport = TransportConfig::default()
-            .with_max_receive_buffer_size(limits::CHANNEL_BUFFER_BYTES)
-            .with_max_receive_message_size(limits::DATA_CHANNEL_BYTES)
-            .with_max_send_message_size(limits::DATA_CHANNEL_BYTES)
-            .with_max_num_inbound_streams(limits::CHANNEL_STREAMS)
-            .with_max_num_outbound_streams(limits::CHANNEL_STREAMS);
-        let mut server = ServerConfig::new();
-        server.transport = Arc::new(transport);
         Self {
-            endpoint: Endpoint::new(Arc::new(config), Some(Arc::new(server))),
+            endpoint: endpoint(),
             association: None,
             open: BTreeMap::new(),
             events: VecDeque::new(),
@@ -118,12 +111,13 @@ impl Channels {
             return;
         }
         let data = Bytes::copy_from_slice(packet);
-        match self.endpoint.handle(now, PEER, None, None, data) {
-            // One is enough: a client that begins anew has lost the one before.
-            Some((handle, DatagramEvent::NewAssociation(association))) => {
-                self.open.clear();
+        match self.endpoint.handle(now, PEER, None, None, data.clone()) {
+            Some((handle, DatagramEvent::NewAssociation(association)))
+                if self.association.is_none() =>
+            {
                 self.association = Some((handle, association));
             }
+            Some((_, DatagramEvent::NewAssociation(_))) => self.begin_anew(now, data),
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
                 if let Some((known, association)) = &mut self.association
                     && *known == handle
@@ -134,6 +128,19 @@ impl Channels {
             None => {}
         }
         self.advance(now);
+    }
+
+    /// One association is enough: a client that begins another has lost the one before. The endpoint
+    /// would keep what it knows of each, so that it begins anew too.
+    fn begin_anew(&mut self, now: Instant, packet: Bytes) {
+        self.open.clear();
+        self.endpoint = endpoint();
+        self.association = match self.endpoint.handle(now, PEER, None, None, packet) {
+            Some((handle, DatagramEvent::NewAssociation(association))) => {
+                Some((handle, association))
+            }
+            _ => None,
+        };
     }
 
     /// Does what has become due.
@@ -270,30 +277,37 @@ impl Channels {
             if chunks.read(&mut message).is_err() {
                 return;
             }
+            let is_too_much = self.is_too_much(now, message.len());
             match chunks.ppi {
+                // Each is answered, and the answer kept until it has arrived.
+                Ppi::Dcep if is_too_much => self.lost(),
                 Ppi::Dcep => self.control(id, &message),
                 ppi => {
                     if matches!(ppi, Ppi::BinaryEmpty | Ppi::StringEmpty) {
                         message.clear();
                     }
-                    self.message(now, id, message);
+                    self.message(id, message, is_too_much);
                 }
             }
         }
     }
 
-    fn message(&mut self, now: Instant, id: StreamId, message: Vec<u8>) {
+    /// Counts a message; whether there are more in this second than there may be.
+    fn is_too_much(&mut self, now: Instant, bytes: usize) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.messages, self.bytes) = (now, 0, 0);
+        }
+        self.messages = self.messages.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.messages > limits::CHANNEL_MESSAGES_PER_SECOND
+            || self.bytes > limits::CHANNEL_BYTES_PER_SECOND
+    }
+
+    fn message(&mut self, id: StreamId, message: Vec<u8>, is_too_much: bool) {
         // Before it was opened, or after it was reset.
         let Some(label) = self.open.get(&id).copied() else {
             return;
         };
-        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.messages, self.bytes) = (now, 0, 0);
-        }
-        self.messages += 1;
-        self.bytes += message.len();
-        let is_too_much = self.messages > limits::CHANNEL_MESSAGES_PER_SECOND
-            || self.bytes > limits::CHANNEL_BYTES_PER_SECOND;
         match (is_too_much, label) {
             (false, _) => self.events.push_back(ChannelEvent::Message(label, message)),
             (true, Label::Lossy) => {}
@@ -318,6 +332,10 @@ impl Channels {
             let _ = stream.close();
             return;
         };
+        // Whoever opens a channel again and again, and takes no answer, fills his own only so far.
+        if stream.buffered_amount().unwrap_or(usize::MAX) >= ANSWERS_WAITING {
+            return;
+        }
         let is_unordered = kind & 0x80 != 0;
         let reliable = match kind & 0x7f {
             1 => ReliabilityType::Rexmit,
@@ -332,6 +350,21 @@ impl Channels {
             self.events.push_back(ChannelEvent::Opened(label));
         }
     }
+}
+
+/// What takes the client's associations.
+fn endpoint() -> Endpoint {
+    let mut config = EndpointConfig::new();
+    config.max_payload_size(PAYLOAD_BYTES);
+    let transport = TransportConfig::default()
+        .with_max_receive_buffer_size(limits::CHANNEL_BUFFER_BYTES)
+        .with_max_receive_message_size(limits::DATA_CHANNEL_BYTES)
+        .with_max_send_message_size(limits::DATA_CHANNEL_BYTES)
+        .with_max_num_inbound_streams(limits::CHANNEL_STREAMS)
+        .with_max_num_outbound_streams(limits::CHANNEL_STREAMS);
+    let mut server = ServerConfig::new();
+    server.transport = Arc::new(transport);
+    Endpoint::new(Arc::new(config), Some(Arc::new(server)))
 }
 
 /// Channel type, reliability parameter and label of a DATA_CHANNEL_OPEN.
@@ -507,6 +540,51 @@ mod tests {
             limits::CHANNEL_MESSAGES_PER_SECOND as usize
         );
         assert!(!channels.is_open(Label::Reliable));
+    }
+
+    #[test]
+    fn of_many_associations_only_the_last_is_known() {
+        let now = Instant::now();
+        let mut channels = Channels::new(now);
+        for _ in 0..5 {
+            let mut peer = Peer::new();
+            peer.exchange(now, &mut channels);
+            peer.open(0, 0, "reliable");
+            peer.exchange(now, &mut channels);
+            assert!(channels.is_open(Label::Reliable));
+        }
+        let known = format!("{:#?}", channels.endpoint);
+        assert_eq!(known.matches("AssociationMeta").count(), 1);
+    }
+
+    #[test]
+    fn a_channel_opened_again_and_again_is_not_answered_without_end() {
+        let now = Instant::now();
+        let (mut channels, mut peer) = (Channels::new(now), Peer::new());
+        peer.exchange(now, &mut channels);
+        peer.open(0, 0, "reliable");
+        peer.exchange(now, &mut channels);
+        let again = |peer: &mut Peer| {
+            let open = [
+                &[DCEP_OPEN, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0][..],
+                b"reliable",
+            ]
+            .concat();
+            let mut stream = peer.association.stream(0).unwrap();
+            stream.write_with_ppi(&open, Ppi::Dcep).unwrap();
+        };
+        peer.received.clear();
+        for _ in 0..100 {
+            again(&mut peer);
+        }
+        peer.exchange(now, &mut channels);
+        let answers = peer.received.len();
+        assert!((1..=3 * ANSWERS_WAITING).contains(&answers), "{answers}");
+        for _ in 0..limits::CHANNEL_MESSAGES_PER_SECOND {
+            again(&mut peer);
+            peer.exchange(now, &mut channels);
+        }
+        assert_eq!(events(&mut channels).last(), Some(&ChannelEvent::Closed));
     }
 
     #[test]
