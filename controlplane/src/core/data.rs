@@ -12,6 +12,7 @@ use ion_api::signal::ParticipantId;
 use ion_api::signal::client::Data;
 use ion_api::signal::server::{DataReceived, Event, Problem, Reason};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// The header of a message on a data channel; before it its length in two bytes, after it the
@@ -142,9 +143,10 @@ impl Core {
     /// Those of an audience that have one of these identities.
     pub(super) fn named_in(&self, mut audience: Vec<Key>, names: Option<&[String]>) -> Vec<Key> {
         if let Some(names) = names {
+            let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
             audience.retain(|key| {
                 let identity = self.rooms.identity(*key);
-                identity.is_some_and(|identity| names.iter().any(|name| name == identity.as_str()))
+                identity.is_some_and(|identity| names.contains(identity.as_str()))
             });
         }
         audience

@@ -446,6 +446,10 @@ impl Core {
 
     /// Who gets data of a participant, if it may send any.
     pub(super) fn receivers(&self, key: Key, to: Option<&[String]>) -> Result<Vec<Key>, Problem> {
+        if to.is_some_and(|to| to.len() > limits::SESSIONS_PER_ROOM) {
+            let text = "`to` names more than a room can hold";
+            return Err(Problem::new(Reason::TooLarge, text));
+        }
         let (Some(permissions), Some(room)) =
             (self.rooms.permissions(key), self.rooms.room_of(key))
         else {
