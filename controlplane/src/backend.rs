@@ -57,12 +57,12 @@ impl Handle {
     /// Looks at the rooms.
     ///
     /// # Errors
-    /// When the core is busy.
+    /// When the core has stopped.
     pub async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Rooms) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        self.ask(|reply| {
+        self.ask_in_turn(|reply| {
             Command::Look(Box::new(|rooms| {
                 // Nobody may wait for it any more.
                 let _ = reply.send(look(rooms));
@@ -86,8 +86,9 @@ impl Handle {
             .await?
     }
 
-    /// As [`Handle::ask`], but waits for its turn: after a restart everybody comes back at once.
-    /// How many wait is bounded by the sockets there may be.
+    /// As [`Handle::ask`], but waits for its turn: after a restart everybody comes back at once, and
+    /// who only looks must not be told that there is nothing because much is going on. How many wait
+    /// is bounded by the sockets, and by the requests, that there may be.
     async fn ask_in_turn<T>(
         &self,
         command: impl FnOnce(Reply<T>) -> Command,
@@ -257,38 +258,38 @@ impl Backend for Handle {
     }
 
     async fn rooms(&self) -> Vec<RoomInfo> {
-        self.ask(Command::Rooms).await.unwrap_or_default()
+        self.ask_in_turn(Command::Rooms).await.unwrap_or_default()
     }
 
     async fn room(&self, room: RoomName) -> Option<RoomInfo> {
-        self.ask(|reply| Command::Room(room, reply))
+        self.ask_in_turn(|reply| Command::Room(room, reply))
             .await
             .ok()
             .flatten()
     }
 
     async fn participants(&self, room: RoomName) -> Option<Vec<ParticipantInfo>> {
-        self.ask(|reply| Command::Participants(room, reply))
+        self.ask_in_turn(|reply| Command::Participants(room, reply))
             .await
             .ok()
             .flatten()
     }
 
     async fn ended(&self, room: RoomName) -> Vec<EndedInfo> {
-        self.ask(|reply| Command::Ended(room, reply))
+        self.ask_in_turn(|reply| Command::Ended(room, reply))
             .await
             .unwrap_or_default()
     }
 
     async fn tracks(&self, room: RoomName, identity: Identity) -> Option<Vec<TrackInfo>> {
-        self.ask(|reply| Command::Tracks(room, identity, reply))
+        self.ask_in_turn(|reply| Command::Tracks(room, identity, reply))
             .await
             .ok()
             .flatten()
     }
 
     async fn playing(&self, session: SessionRef) -> Option<Playing> {
-        self.ask(|reply| Command::Playing(session, reply))
+        self.ask_in_turn(|reply| Command::Playing(session, reply))
             .await
             .ok()
             .flatten()
@@ -305,14 +306,14 @@ impl Backend for Handle {
     }
 
     async fn stats(&self, room: RoomName, identity: Identity) -> Option<ParticipantStats> {
-        self.ask(|reply| Command::Stats(room, identity, reply))
+        self.ask_in_turn(|reply| Command::Stats(room, identity, reply))
             .await
             .ok()
             .flatten()
     }
 
     async fn status(&self) -> Status {
-        self.ask(Command::Status).await.unwrap_or_default()
+        self.ask_in_turn(Command::Status).await.unwrap_or_default()
     }
 
     async fn metrics(&self) -> String {
@@ -328,5 +329,34 @@ impl Backend for Handle {
         } else {
             Err("the forwarding process is not attached".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+
+    #[tokio::test]
+    async fn who_looks_while_the_core_is_busy_waits_and_is_told_what_is() {
+        let (commands, mut queue) = mpsc::channel(1);
+        let handle = Handle::new(commands.clone(), Arc::default(), &Metrics::new());
+        let (reply, _nobody) = oneshot::channel();
+        assert!(commands.try_send(Command::Status(reply)).is_ok());
+        let mut rooms = pin!(handle.rooms());
+        let busy = tokio::task::yield_now();
+        tokio::select! {
+            biased;
+            rooms = &mut rooms => panic!("{rooms:?}"),
+            () = busy => {}
+        }
+        let core = async {
+            while let Some(command) = queue.recv().await {
+                if let Command::Rooms(reply) = command {
+                    return reply.send(vec![RoomInfo::default()]).unwrap();
+                }
+            }
+        };
+        assert_eq!(tokio::join!(rooms, core).0, [RoomInfo::default()]);
     }
 }
