@@ -3,20 +3,24 @@
 mod common;
 
 use common::sdk::{Channels, Sdk, serve};
-use common::{Folder, Plane, Server, answer, wait};
+use common::{Folder, Plane, Server, answer, config, wait};
 use ion_api::Backend;
-use ion_api::accounts::{Quota, Subject};
+use ion_api::accounts::{Accounts, Quota, Subject};
+use ion_api::events::EventLog as _;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
 use ion_api::signal::client::{Data, Leave, Request, Subscribe, SubscriptionChange, UpdateSelf};
 use ion_api::signal::model::{SubscriptionBounds, TransportState};
 use ion_api::signal::server::{Event, Reason, RoomCause};
-use ion_api::token::TokenRef;
+use ion_api::token::{Keys, TokenRef};
+use ion_api::webhooks::Webhooks;
+use ion_controlplane::events::Log;
 use ion_controlplane::rooms::{Input, Key, Settings};
 use ion_tables::{
     RowLink, Subscription, SubscriptionConfig, Tables, Track, TrackConfig, Transport,
 };
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 struct World {
     folder: Folder,
@@ -298,6 +302,37 @@ async fn a_new_control_plane_takes_up_participants_who_resume() {
         (config.ssrc, config.track, config.head)
     );
     assert!(world.folder.0.exists());
+}
+
+#[tokio::test]
+async fn a_new_control_plane_tells_nobody_again_who_is_there() {
+    let folder = Folder::new();
+    let _plane = Plane::start(&folder.0, 1, 2);
+    let accounts = Arc::new(Accounts::ephemeral(Keys::default()).unwrap());
+    let webhooks = Arc::new(Webhooks::open(accounts).unwrap());
+    let log = Arc::new(Log::open(&folder.0, webhooks).unwrap());
+    let start = async || {
+        let mut config = config(&folder.0);
+        config.log = Some(Arc::clone(&log));
+        Server::try_start(config).await.unwrap()
+    };
+    let server = start().await;
+    let mut ann = Sdk::join(serve(&server).await, "r", "ann").await;
+    ann.send("audio", "mic");
+    ann.connect().await;
+    let told = |text: &str| {
+        let events = log.after(0, None, 100).unwrap().events;
+        let told = events.iter().filter(|event| event.body.contains(text));
+        told.count()
+    };
+    let news = ["roomOpened", "participantJoined", "published"].map(|kind| format!("\"{kind}\""));
+    let before: Vec<usize> = news.iter().map(|kind| told(kind)).collect();
+    assert_eq!(before, [1, 1, 1]);
+    server.kill().await;
+    let server = start().await;
+    let after: Vec<usize> = news.iter().map(|kind| told(kind)).collect();
+    assert_eq!(after, before);
+    ann.resume(serve(&server).await).await.unwrap();
 }
 
 #[tokio::test]
@@ -583,6 +618,12 @@ async fn data_over_the_socket_reaches_the_room_or_those_named() {
         _ => None,
     });
     assert_eq!(updated.await, "hand up");
+    // The core would look for each of them in the room.
+    let crowd = Request::Data(Data {
+        to: Some(vec![String::new(); 5_000]),
+        ..Data::default()
+    });
+    assert_eq!(ann.ask(crowd).await.unwrap_err().reason, Reason::TooLarge);
 }
 
 fn framed(header: &str, payload: &[u8]) -> Vec<u8> {

@@ -176,7 +176,10 @@ impl Core {
             reattaching: None,
             refused: None,
         };
+        // Who is taken up was told of when it came.
+        let log = core.config.log.take();
         core.restore(now)?;
+        core.config.log = log;
         core.told_rooms();
         core.opened();
         Ok(core)
