@@ -237,7 +237,7 @@ impl<T> Creation<T> {
         make: impl FnOnce(T) -> F,
     ) -> Result<Response, Problem>
     where
-        F: Future<Output = Result<Made, Problem>> + Send,
+        F: Future<Output = Result<Made, Problem>> + Send + 'static,
     {
         let made = make(self.wanted);
         app.once(&self.headers, caller, &self.body, made).await
