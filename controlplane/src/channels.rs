@@ -535,10 +535,8 @@ mod tests {
         }
         let messages = events(&mut channels);
         assert_eq!(messages.last(), Some(&ChannelEvent::Closed));
-        assert_eq!(
-            messages.len() - 1,
-            limits::CHANNEL_MESSAGES_PER_SECOND as usize
-        );
+        // Opening the channel was one of those that are allowed.
+        assert_eq!(messages.len(), limits::CHANNEL_MESSAGES_PER_SECOND as usize);
         assert!(!channels.is_open(Label::Reliable));
     }
 

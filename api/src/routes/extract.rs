@@ -234,12 +234,12 @@ impl<T> Creation<T> {
         self,
         app: &Arc<App<B>>,
         caller: &Caller,
-        make: impl FnOnce(T) -> F,
+        make: impl FnOnce(Arc<App<B>>, T) -> F,
     ) -> Result<Response, Problem>
     where
         F: Future<Output = Result<Made, Problem>> + Send + 'static,
     {
-        let made = make(self.wanted);
+        let made = make(Arc::clone(app), self.wanted);
         app.once(&self.headers, caller, &self.body, made).await
     }
 }

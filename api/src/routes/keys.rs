@@ -9,7 +9,7 @@ use super::extract::{Body, Creation, Holder, Meant, Name, Part, listed};
 use super::params::{IdempotencyKey, IfMatchHeader, KeyPath, PageQuery};
 use super::{Described, resource};
 use crate::backend::Backend;
-use crate::exchange::{self, Made, State};
+use crate::exchange::{self, App, Made, State};
 use crate::limits;
 use crate::model::access::{KeyChange, KeyInfo, KeyList, KeySecret, KeyUsage, NewKey, Rotation};
 use crate::problem::Problem;
@@ -49,7 +49,7 @@ async fn create<B: Backend>(
     Holder(caller): Holder,
     creation: Creation<NewKey>,
 ) -> Result<Response, Problem> {
-    let make = async |new| {
+    let make = |app: Arc<App<B>>, new| async move {
         let key = app.accounts(|accounts| accounts.create_key(new)).await?;
         Made::at(format!("/v1/keys/{}", key.value.info.key), key)
     };

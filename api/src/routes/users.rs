@@ -1,5 +1,7 @@
 //! `/v1/users`.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -8,7 +10,7 @@ use super::params::{IdempotencyKey, IdentityPath, IfMatchHeader, PageQuery};
 use super::{Described, resource};
 use crate::accounts::Subject;
 use crate::backend::Backend;
-use crate::exchange::{self, Made, State};
+use crate::exchange::{self, App, Made, State};
 use crate::model::access::{UserChange, UserInfo, UserList};
 use crate::problem::Problem;
 
@@ -45,7 +47,7 @@ async fn create<B: Backend>(
     Holder(caller): Holder,
     creation: Creation<UserChange>,
 ) -> Result<Response, Problem> {
-    let make = async |new| {
+    let make = |app: Arc<App<B>>, new| async move {
         let user = app.accounts(|accounts| accounts.create_user(new)).await?;
         let name = exchange::segment(&user.value.identity);
         Made::at(format!("/v1/users/{name}"), user)

@@ -73,7 +73,7 @@ async fn create<B: Backend>(
     Holder(caller): Holder,
     creation: Creation<WebhookChange>,
 ) -> Result<Response, Problem> {
-    let make = async |new| {
+    let make = |app: Arc<App<B>>, new| async move {
         let webhook = webhooks(&app, |webhooks| webhooks.create(new)).await?;
         Made::at(format!("/v1/webhooks/{}", webhook.value.info.id), webhook)
     };
