@@ -93,6 +93,7 @@ impl What {
             | Event::Subscriptions(_)
             | Event::PermissionsChanged(_)
             | Event::Speakers(_)
+            | Event::AudioSlots(_)
             | Event::LayersWatched(_)
             | Event::DataReceived(_)
             | Event::TransportChanged(_)

@@ -24,6 +24,31 @@ pub struct RoomSettings {
     pub max_participants: u32,
     /// Stays when nobody is in it.
     pub keep: bool,
+    /// How its sound is forwarded.
+    pub audio: AudioSettings,
+}
+
+/// How a room's sound is forwarded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct AudioSettings {
+    /// As how many streams SDK participants get it at most: those of the loudest, by turns; 0: everybody's. Who
+    /// subscribes by himself gets what he subscribes to.
+    #[schema(maximum = 16)]
+    pub slots: u8,
+    /// What becomes of silence.
+    pub silence: Silence,
+}
+
+/// What becomes of packets of sound whose publisher says that they are silence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Silence {
+    /// They are sent like all others.
+    #[default]
+    Forward,
+    /// They are not sent.
+    Drop,
 }
 
 /// How a room is set up.
@@ -35,6 +60,8 @@ pub struct RoomDetails {
     /// Publications of other rooms that are forwarded here too.
     #[schema(value_type = Vec<String>)]
     pub guests: Vec<PublicationId>,
+    /// Its streams of sound, and whose each is now.
+    pub audio_slots: Vec<model::AudioSlot>,
 }
 
 /// A participant as the application's server sees it.

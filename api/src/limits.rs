@@ -117,6 +117,9 @@ pub const LABEL_BYTES: usize = 256;
 /// Bytes of metadata, and of all attributes together.
 pub const METADATA_BYTES: usize = 4_096;
 
+/// Streams of sound of one room, where it has so many.
+pub const AUDIO_SLOTS: u8 = 16;
+
 /// Attributes of one user or participant.
 pub const ATTRIBUTES: usize = 32;
 

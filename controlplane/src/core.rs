@@ -21,10 +21,12 @@ mod media;
 mod offer;
 mod play;
 mod program;
+mod quality;
 mod rates;
 mod restore;
 mod run;
 mod signal;
+mod stage;
 mod statistics;
 mod told;
 mod udp;
@@ -59,7 +61,7 @@ use ion_dtls::Endpoint;
 use ion_ice::{Pair, Timeouts};
 use ion_sdp::{Candidate, SdpFragment, SessionDescription};
 use ion_tables::attach::{AttachError, Attached};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem::Discriminant;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -224,6 +226,9 @@ pub struct Core {
     signalling: signal::Signalling,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,
+    /// Of the rooms that have one.
+    stages: BTreeMap<RoomName, stage::Stage>,
+    qualities: quality::Qualities,
     /// Publications whose viewers have changed since these were written.
     stale_masks: BTreeSet<PublicationId>,
     bindings_visited: u64,

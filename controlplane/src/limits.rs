@@ -19,6 +19,9 @@ pub const PUBLISHERS_PER_ROOM: usize = 256;
 /// Publications of one participant.
 pub const PUBLICATIONS: usize = 16;
 
+/// Streams of sound of one room, where it has so many.
+pub const AUDIO_SLOTS: u8 = ion_api::limits::AUDIO_SLOTS;
+
 /// Publications that one participant receives at a time.
 pub const SUBSCRIPTIONS: usize = 96;
 

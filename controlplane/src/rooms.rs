@@ -30,6 +30,8 @@ pub mod input;
 mod people;
 /// What outlives the process.
 pub mod saved;
+/// So many streams of sound, whoever speaks.
+mod stage;
 /// What is published.
 mod tracks;
 /// What others see.
@@ -149,6 +151,8 @@ struct Room {
     guests: BTreeSet<PublicationId>,
     /// Who speaks, and how loud.
     speakers: BTreeMap<Key, u8>,
+    /// Its stage.
+    seats: Vec<PublicationId>,
 }
 
 /// A participant.
@@ -218,6 +222,8 @@ pub struct Rooms {
     rooms: HashMap<RoomName, Room>,
     participants: BTreeMap<Key, Participant>,
     publications: BTreeMap<PublicationId, Publication>,
+    /// Those of all rooms; they are subscribed to as publications are.
+    seats: BTreeMap<PublicationId, stage::Seat>,
     next_live: u64,
 }
 
@@ -284,6 +290,8 @@ impl Rooms {
                 self.subscribe(key, auto, &changes, &mut fx)?;
             }
             Input::Speaking { publication, level } => self.speaking(publication, level, &mut fx),
+            Input::Stage { room, seats } => self.set_stage(&room, seats, &mut fx),
+            Input::Seated { seat, source } => self.seated(seat, source, &mut fx),
             Input::Quality { key, quality } => self.set_quality(key, quality, &mut fx),
             Input::Watched {
                 publication,
@@ -331,7 +339,8 @@ impl Rooms {
             room.members.is_empty() && room.guests.is_empty() && !room.settings.is_kept
         };
         if self.rooms.get(name).is_some_and(is_empty) {
-            self.rooms.remove(name);
+            let room = self.rooms.remove(name).unwrap_or_default();
+            room.seats.iter().for_each(|id| drop(self.seats.remove(id)));
             fx.push(Effect::RoomChanged(name.clone()));
         }
     }

@@ -140,6 +140,20 @@ pub fn track(
     }
 }
 
+/// A seat of a stage, which its first seat names; places count from 1.
+pub fn seat(stage: RowLink, place: u8, worker: u16, subscriber_workers: u64) -> TrackConfig {
+    TrackConfig {
+        subscriber_workers,
+        clock_rate: CodecKind::Opus.clock_rate(),
+        worker,
+        kind: TrackConfig::AUDIO,
+        codec: codec_number(CodecKind::Opus),
+        stage,
+        seat: place,
+        ..TrackConfig::default()
+    }
+}
+
 fn feedback_bits(feedback: Feedback) -> u8 {
     [
         (feedback.nack, EncodingConfig::NACK),
@@ -243,6 +257,9 @@ pub fn set_delivery(config: &mut SubscriptionConfig, delivery: Option<Delivery>)
     config.priority = delivery.priority;
     if delivery.is_paused {
         config.flags |= SubscriptionConfig::PAUSED;
+    }
+    if delivery.drops_silence {
+        config.flags |= SubscriptionConfig::DROP_SILENCE;
     }
 }
 

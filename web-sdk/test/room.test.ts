@@ -3,6 +3,7 @@ import { boundsOf, needed, settleMs } from '../src/room/bounds.js';
 import { decodeData, encodeData, fromBase64, toBase64 } from '../src/room/data.js';
 import { fallbackFor, parseCannotDecode } from '../src/room/fallback.js';
 import { type RoomInput, type Told, find, findPublication, reduce } from '../src/room/reduce.js';
+import { SlotTracks } from '../src/room/slots.js';
 import { NO_ROOM, type RoomSnapshot } from '../src/room/snapshot.js';
 import type { ParticipantInfo, PublicationInfo, Snapshot } from '../src/wire/signal.js';
 
@@ -147,6 +148,37 @@ describe('the state of a room', () => {
     ]) {
       expect(reduce(snapshot, input as RoomInput)).toEqual({ snapshot, told: [] });
     }
+  });
+});
+
+describe('audio slots', () => {
+  const of = (id: string) => ({ id }) as MediaStreamTrack;
+  const all = (): boolean => true;
+
+  it('give the publications that have one its track, and tell what has changed only', () => {
+    const slots = new SlotTracks();
+    slots.set('S1', of('one'));
+    slots.set('S2', of('two'));
+    const now = [{ publication: 'S1', source: 'A' }, { publication: 'S2' }];
+    expect(slots.moves(now, all)).toEqual([['A', of('one')]]);
+    expect(slots.moves(now, all)).toEqual([]);
+    const next = [{ publication: 'S1', source: 'B' }, { publication: 'S2', source: 'A' }];
+    expect(slots.moves(next, all)).toEqual([['B', of('one')], ['A', of('two')]]);
+    slots.set('S2', undefined);
+    expect(slots.moves(next, all)).toEqual([['A', undefined]]);
+    expect(slots.moves(next, (id) => id !== 'B')).toEqual([]);
+    slots.clear();
+    expect(slots.moves(next, all)).toEqual([]);
+  });
+
+  it('are known with the room, and as they change', () => {
+    const before = wire('r', []);
+    const audioSlots = [{ publication: 'S1' }];
+    const { snapshot } = run({ type: 'joined', snapshot: { ...before, audioSlots } });
+    expect(snapshot.audioSlots).toEqual(audioSlots);
+    const slots = [{ publication: 'S1', source: 'A' }];
+    expect(reduce(snapshot, { type: 'audioSlots', slots }).snapshot.audioSlots).toBe(slots);
+    expect(run(joined()).snapshot.audioSlots).toEqual([]);
   });
 });
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{MediaKind, RoomInfo};
-pub use crate::govern::{Cap, Member, RoomDetails, RoomSettings};
+pub use crate::govern::{AudioSettings, Cap, Member, RoomDetails, RoomSettings};
 use crate::names::{Identity, RoomName};
 use crate::signal::model::{Permissions, SubscriptionInfo, SubscriptionRule};
 
@@ -34,6 +34,9 @@ pub struct NewRoom {
     /// Stays when nobody is in it.
     #[serde(default = "yes")]
     pub keep: bool,
+    /// How its sound is forwarded.
+    #[serde(default)]
+    pub audio: AudioSettings,
 }
 
 fn yes() -> bool {
@@ -60,6 +63,9 @@ pub struct RoomChange {
     /// Stays when nobody is in it; `false` of a room in which nobody is ends it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<bool>,
+    /// How its sound is forwarded; replaces all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<AudioSettings>,
 }
 
 /// `PATCH /v1/rooms/{room}/participants/{identity}`: what is absent stays.

@@ -59,6 +59,8 @@ pub struct TransportStats {
     pub probe_bytes_sent: u64,
     /// Packets sent that arrived with a congestion mark (ECN CE), as the client reports.
     pub packets_received_with_ce: u64,
+    /// Packets that came from the client with such a mark.
+    pub inbound_packets_with_ce: u64,
 }
 
 /// One RTP stream of a publisher.
@@ -196,6 +198,8 @@ pub struct OutboundStats {
     pub packets_of_other_layers: u64,
     /// Empty packets sent in place of late ones of layers above its own.
     pub packets_blanked: u64,
+    /// Packets withheld because they were silence.
+    pub packets_of_silence: u64,
     /// Live bitrate.
     pub bitrate_bps: u64,
 }

@@ -51,6 +51,10 @@ pub(super) async fn done<B: Backend>(
 }
 
 fn check(settings: &RoomSettings) -> Result<(), Problem> {
+    if settings.audio.slots > limits::AUDIO_SLOTS {
+        let text = format!("audio.slots is {} at most", limits::AUDIO_SLOTS);
+        return Err(Problem::invalid(text));
+    }
     accounts::check_texts(&settings.metadata, &settings.attributes)
 }
 
@@ -130,6 +134,7 @@ async fn create<B: Backend>(
         lobby: new.lobby,
         max_participants: new.max_participants,
         keep: new.keep,
+        audio: new.audio,
     };
     check(&settings)?;
     let (app, room) = (Arc::clone(&app), new.name);
@@ -193,6 +198,7 @@ async fn change<B: Backend>(
         lobby: change.lobby.unwrap_or(old.lobby),
         max_participants: change.max_participants.unwrap_or(old.max_participants),
         keep: change.keep.unwrap_or(old.keep),
+        audio: change.audio.unwrap_or(old.audio),
     };
     check(&settings)?;
     let expected = Expected::Version(found.version);

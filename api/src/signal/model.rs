@@ -201,6 +201,10 @@ pub struct ParticipantInfo {
     pub joined_at_s: u64,
     /// Whether it may moderate.
     pub is_admin: bool,
+    /// How good its connection is; absent: not known yet.
+    #[serde(default, skip_serializing_if = "Quality::is_unknown")]
+    #[cfg_attr(test, ts(optional, as = "Option<Quality>"))]
+    pub quality: Quality,
     /// Its tracks.
     pub publications: Vec<PublicationInfo>,
 }
@@ -350,10 +354,29 @@ pub struct Snapshot {
     pub participants: Vec<ParticipantInfo>,
     /// What to receive, in order; see [`super::Event::Subscriptions`].
     pub subscriptions: Vec<SubscriptionInfo>,
+    /// Streams of sound that the room has, where it has so many, and whose each is now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, ts(optional, as = "Option<Vec<AudioSlot>>"))]
+    pub audio_slots: Vec<AudioSlot>,
     /// State of the transport; absent before the first offer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, ts(optional))]
     pub transport: Option<TransportInfo>,
+}
+
+/// One of a room's streams of sound, which is of one source after the other: the loudest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct AudioSlot {
+    /// What it is called in subscriptions, as if it were a publication.
+    #[schema(value_type = String)]
+    pub publication: PublicationId,
+    /// The publication that it is of now; absent: of none so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, ts(optional))]
+    #[schema(value_type = Option<String>)]
+    pub source: Option<PublicationId>,
 }
 
 /// How a transport is.
@@ -426,4 +449,10 @@ pub enum Quality {
     Good,
     /// Nothing to complain about.
     Excellent,
+}
+
+impl Quality {
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::model::{
-    IceServer, ParticipantId, ParticipantInfo, Permissions, PublicationId, PublicationInfo,
-    Quality, RoomState, Snapshot, SubscriptionInfo, TransportInfo,
+    AudioSlot, IceServer, ParticipantId, ParticipantInfo, Permissions, PublicationId,
+    PublicationInfo, Quality, RoomState, Snapshot, SubscriptionInfo, TransportInfo,
 };
 
 /// A text message of the server.
@@ -318,6 +318,8 @@ pub enum Event {
     PermissionsChanged(PermissionsChanged),
     /// Who speaks, the loudest first; complete.
     Speakers(Speakers),
+    /// Whose each of the room's streams of sound is, complete and in order.
+    AudioSlots(AudioSlots),
     /// Connections that got better or worse.
     QualityChanged(QualityChanged),
     /// Which layers of one's own publication anybody watches: the others need not be encoded.
@@ -428,6 +430,15 @@ pub struct PermissionsChanged {
 pub struct Speakers {
     /// The loudest first.
     pub speakers: Vec<Speaker>,
+}
+
+/// The room's streams of sound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(ts_rs::TS))]
+pub struct AudioSlots {
+    /// In order.
+    pub slots: Vec<AudioSlot>,
 }
 
 /// Somebody who speaks.

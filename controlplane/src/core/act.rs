@@ -102,6 +102,7 @@ fn settings_from(settings: RoomSettings) -> Settings {
         lobby: settings.lobby,
         max_participants: settings.max_participants,
         is_kept: settings.keep,
+        audio: settings.audio,
     }
 }
 
@@ -203,8 +204,10 @@ pub(crate) fn details(rooms: &Rooms, room: &RoomName) -> Option<Versioned<RoomDe
             lobby: settings.lobby,
             max_participants: settings.max_participants,
             keep: settings.is_kept,
+            audio: settings.audio,
         },
         guests: rooms.guests(room),
+        audio_slots: rooms.audio_slots(room),
     };
     Some(Versioned {
         value,

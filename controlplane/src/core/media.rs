@@ -60,6 +60,7 @@ impl Core {
     /// Takes in what a worker says.
     pub(super) fn media_said(&mut self, now: Instant, worker: u16, event: &Event) {
         self.live.watch.event(now, worker, event);
+        self.seat_taken(now, event);
         self.live.due |= matches!(
             event.kind,
             EventKind::LayerWatched | EventKind::LayerUnwatched
@@ -128,7 +129,7 @@ impl Core {
     }
 
     /// The publication whose track has this row.
-    fn publication_of(&self, row: Link) -> Option<PublicationId> {
+    pub(super) fn publication_of(&self, row: Link) -> Option<PublicationId> {
         let tracks = self
             .sessions
             .values()

@@ -8,6 +8,7 @@ use crate::session::Session;
 use ion_api::signal::PublicationId;
 use ion_api::signal::server::Reason;
 use ion_dtls::Connected;
+use ion_sdp::{CodecKind, Fmtp, TrackCodec};
 use ion_tables::{
     Encoding, RowKind, RowLink, SeqCell, Subscription, Track, Transport, TransportSecrets, steer,
 };
@@ -166,6 +167,7 @@ impl Core {
         self.stale_masks.insert(id);
         let mask = self.masks.get(&track.row.row).copied().unwrap_or(0);
         let mut config = rows::track(track, row, worker, mask);
+        config.stage = self.stage_link(id);
         self.programmer
             .write::<Track>(track.row.into(), &mut config);
         for (layer, encoding) in track.encodings.iter().enumerate() {
@@ -186,6 +188,19 @@ impl Core {
         Some((session, track))
     }
 
+    /// The row and the codec of what a slot can be sent: a publication, or a seat.
+    fn source_of(&self, id: PublicationId) -> Option<(RowLink, TrackCodec)> {
+        if let Some(row) = self.seat_row(id) {
+            let opus = TrackCodec {
+                kind: CodecKind::Opus,
+                fmtp: Fmtp::default(),
+            };
+            return Some((row.into(), opus));
+        }
+        let (_, track) = self.published(id)?;
+        Some((track.row.into(), track.codec.0.clone()))
+    }
+
     pub(super) fn write_subscription(&mut self, viewer: Key, slot: usize) {
         let Some(session) = self.sessions.get(&viewer).filter(|s| s.is_connected()) else {
             return;
@@ -194,15 +209,10 @@ impl Core {
             return;
         };
         let delivery = self.rooms.delivery(viewer, slot);
-        let published = delivery.and_then(|delivery| Some(self.published(delivery.publication)?.1));
-        let payload = published.and_then(|track| played.payload(&track.codec.0));
-        let source = published.zip(payload.as_ref()).map(|(track, payload)| {
-            (
-                RowLink::from(track.row),
-                payload,
-                track.codec.0.kind.clock_rate(),
-            )
-        });
+        let source = delivery.and_then(|delivery| self.source_of(delivery.publication));
+        let payload = source.as_ref().and_then(|(_, codec)| played.payload(codec));
+        let source = source.zip(payload.as_ref());
+        let source = source.map(|((row, codec), payload)| (row, payload, codec.kind.clock_rate()));
         let row = played.row.into();
         // What has never played has no row to keep; it gets one with its first track.
         if source.is_none() && !self.programmer.is_live::<Subscription>(row) {
@@ -274,6 +284,7 @@ impl Core {
 
     /// Announces all that was written, when it fits together.
     pub(super) fn flush(&mut self) {
+        self.arrange_stages();
         self.refresh_masks();
         self.programmer.flush();
         self.flush_signals();
@@ -283,10 +294,14 @@ impl Core {
     /// each of its viewers, however many came or went.
     pub(super) fn refresh_masks(&mut self) {
         for id in std::mem::take(&mut self.stale_masks) {
-            let Some((session, _)) = self.published(id).filter(|(s, _)| s.is_connected()) else {
+            let seat = self.seat_row(id);
+            let published = self.published(id).filter(|(s, _)| s.is_connected());
+            if published.is_none() && seat.is_none() {
                 continue;
-            };
-            let (worker, row) = (session.worker, RowLink::from(session.record.row));
+            }
+            let session = published.map(|(session, _)| session);
+            let worker = session.map_or(0, |session| session.worker);
+            let row = session.map_or_else(RowLink::default, |session| session.record.row.into());
             let (mut mask, mut visited) = (0, 0);
             for (viewer, _) in self.rooms.players(id) {
                 visited += 1;
@@ -295,10 +310,19 @@ impl Core {
                 }
             }
             self.bindings_visited += visited;
+            if let Some(seat) = seat {
+                if self.masks.insert(seat.row, mask) != Some(mask)
+                    && let Some(room) = self.rooms.room_of_seat(id).cloned()
+                {
+                    self.write_seats(&room);
+                }
+                continue;
+            }
             let Some((_, track)) = self.published(id) else {
                 continue;
             };
             let (track_row, mut config) = (track.row, rows::track(track, row, worker, mask));
+            config.stage = self.stage_link(id);
             if self.masks.insert(track_row.row, mask) != Some(mask) {
                 self.live.look();
                 self.programmer

@@ -22,7 +22,7 @@ use ion_tables::{
     Encoding, EventReader, MapError, Row, RowKind, RowLink, SeqCell, Subscription, Tables, Track,
     Transport, TransportConfig, TransportSecrets,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -164,6 +164,8 @@ impl Core {
             handshaking: BTreeSet::new(),
             moving: BTreeSet::new(),
             masks: HashMap::new(),
+            stages: BTreeMap::new(),
+            qualities: super::quality::Qualities::default(),
             stale_masks: BTreeSet::new(),
             bindings_visited: 0,
             rates: rates::Rates::default(),
@@ -202,8 +204,12 @@ impl Core {
     /// Rebuilds the sessions from rows and store; frees what has no other half.
     fn restore(&mut self, now: Instant) -> Result<(), StartError> {
         let participants = self.store.participants(self.epoch)?;
-        for room in self.store.rooms()? {
+        for mut room in self.store.rooms()? {
+            let (name, stage) = (room.name.clone(), room.stage.take());
             self.rooms.restore_room(room);
+            if let Some((_, seats)) = stage.filter(|(epoch, _)| *epoch == self.epoch) {
+                self.restore_stage(now, &name, seats);
+            }
         }
         let records = self.store.sessions(self.epoch)?;
         let found = records.len();
@@ -229,6 +235,7 @@ impl Core {
             self.delete_stored(&id);
         }
         self.restore_rooms(now, &participants);
+        self.settle_stages(now);
         self.refresh_masks();
         let swept = self.programmer.sweep();
         self.metrics
@@ -496,6 +503,7 @@ impl Core {
             self.epoch = epoch;
         }
         self.metrics.set_tables(Some(Arc::clone(&fresh)));
+        self.carry_stages();
         let keys: Vec<Key> = self.sessions.keys().copied().collect();
         let mut lost = Vec::new();
         for key in keys {

@@ -256,6 +256,7 @@ impl Core {
         });
         self.signals_every_second(now);
         self.sample_rates(now);
+        self.look_at_quality(now);
         self.ended.sweep(now);
         self.read_events(now);
         self.look_at_layers(now, true);

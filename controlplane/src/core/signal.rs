@@ -94,6 +94,12 @@ impl Signalling {
     pub(super) fn room_changed(&mut self, room: RoomName) {
         self.changed_rooms.insert(room);
     }
+
+    /// What has changed and was not stored yet.
+    pub(super) fn touched(&self) -> (Vec<RoomName>, Vec<Key>) {
+        let rooms = self.changed_rooms.iter().cloned().collect();
+        (rooms, self.changed.iter().copied().collect())
+    }
 }
 
 /// `{"seq":7,` and the event.
@@ -588,7 +594,11 @@ impl Core {
 
     fn store_room(&mut self, room: &RoomName) {
         let result = match self.rooms.save_room(room) {
-            Some(saved) => self.store.put_room(&saved),
+            Some(mut saved) => {
+                let stage = self.stages.get(room);
+                saved.stage = stage.map(|stage| (self.epoch, stage.seats.clone()));
+                self.store.put_room(&saved)
+            }
             None => self.store.delete_room(room),
         };
         self.stored(Instant::now(), result);

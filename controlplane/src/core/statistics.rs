@@ -59,6 +59,7 @@ impl Core {
             pacer_packets: c.pacer_packets.load(),
             probe_bytes_sent: c.probe_bytes.load(),
             packets_received_with_ce: c.congestion_marks.load(),
+            inbound_packets_with_ce: c.congestion_marks_received.load(),
         })
     }
 
@@ -166,6 +167,7 @@ fn sent_stats(c: &SubscriptionCounters, stats: &mut OutboundStats) {
     stats.packets_withheld = c.packets_withheld.load();
     stats.packets_of_other_layers = c.packets_of_other_layers.load();
     stats.packets_blanked = c.packets_blanked.load();
+    stats.packets_of_silence = c.packets_of_silence.load();
 }
 
 /// What the viewer last reported.

@@ -139,6 +139,7 @@ pub fn rooms(server: &Client, command: &RoomsCommand) -> Result<String, ClientEr
                 lobby: *lobby,
                 max_participants: 0,
                 keep: true,
+                audio: Default::default(),
             };
             server.create_room(&new).map(|_| "made".to_owned())
         }

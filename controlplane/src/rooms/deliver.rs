@@ -1,6 +1,8 @@
 //! Slots, and what they are sent: subscriptions of the SDK, publishers that WHEP viewers follow.
 
-use super::{Effect, Key, Participant, Play, Publication, Refused, Rooms, Settled, Slot, Wish};
+use super::{
+    Effect, Key, Participant, Play, Publication, Refused, Rooms, Settled, Slot, Wish, stage,
+};
 use crate::limits;
 use crate::record::Kind;
 use ion_api::names::{Identity, RoomName};
@@ -23,6 +25,8 @@ pub struct Delivery {
     pub temporal_layers: u8,
     /// Higher goes first.
     pub priority: u8,
+    /// Silence is not sent.
+    pub drops_silence: bool,
 }
 
 /// Priority of a subscription of which nothing is said.
@@ -214,6 +218,8 @@ impl Rooms {
             return;
         };
         let may = p.permissions.can_subscribe && p.state != ParticipantState::Lobby;
+        let seats = self.seats_for(p, auto && may);
+        let staged = |id| !seats.is_empty() && self.is_staged_in(&p.room, id);
         let rule_of =
             |id: &PublicationId| p.wishes.get(id).map_or(SubscriptionRule::Free, |w| w.rule);
         let wants = |id: &&PublicationId| {
@@ -221,16 +227,12 @@ impl Rooms {
             match settled.rule {
                 SubscriptionRule::Forced => true,
                 SubscriptionRule::Forbidden => false,
-                SubscriptionRule::Free => settled.subscribed.unwrap_or(auto),
+                SubscriptionRule::Free => settled.subscribed.unwrap_or(auto && !staged(**id)),
             }
         };
         let is_own = |id: &PublicationId| self.publications.get(id).is_some_and(|p| p.owner == key);
-        let mut list: Vec<PublicationId> = visible
-            .iter()
-            .filter(|id| may && !is_own(id))
-            .filter(wants)
-            .copied()
-            .collect();
+        let wanted = visible.iter().filter(|id| may && !is_own(id)).filter(wants);
+        let mut list: Vec<PublicationId> = seats.iter().chain(wanted).copied().collect();
         list.sort_by_key(|id| rule_of(id) != SubscriptionRule::Forced);
         list.truncate(limits::SUBSCRIPTIONS);
         let assigned = self.assignments(p, &list);
@@ -250,6 +252,9 @@ impl Rooms {
         let mut taken = BTreeSet::new();
         let sent = |slot: &Slot| {
             let id = slot.assigned.filter(|id| list.contains(id))?;
+            if self.seats.contains_key(&id) {
+                return (stage::takes(slot) && taken.insert(id)).then_some(id);
+            }
             let publication = self.publications.get(&id)?;
             let is_live = self.participants.get(&publication.owner)?.live.is_some();
             (is_live && fits(publication, slot) && taken.insert(id)).then_some(id)
@@ -334,11 +339,11 @@ impl Rooms {
         if from == to {
             return;
         }
-        if let Some(publication) = from.and_then(|id| self.publications.get_mut(&id)) {
-            publication.players.remove(&(viewer, slot));
+        if let Some(players) = from.and_then(|id| self.players_mut(id)) {
+            players.remove(&(viewer, slot));
         }
-        if let Some(publication) = to.and_then(|id| self.publications.get_mut(&id)) {
-            publication.players.insert((viewer, slot));
+        if let Some(players) = to.and_then(|id| self.players_mut(id)) {
+            players.insert((viewer, slot));
         }
         fx.push(Effect::Bind {
             viewer,
@@ -348,13 +353,33 @@ impl Rooms {
         });
     }
 
+    /// Who is sent a publication, or what a seat is given to.
+    fn players_mut(&mut self, id: PublicationId) -> Option<&mut BTreeSet<(Key, usize)>> {
+        let of_publication = self.publications.get_mut(&id).map(|p| &mut p.players);
+        of_publication.or_else(|| self.seats.get_mut(&id).map(|seat| &mut seat.players))
+    }
+
     /// What a slot is sent now, and how much of it.
     pub fn delivery(&self, viewer: Key, slot: usize) -> Option<Delivery> {
         let p = self.participants.get(&viewer)?;
         let id = (*p.bound.get(slot)?)?;
+        let is_audio = p
+            .slots
+            .get(slot)
+            .is_some_and(|slot| slot.kind == Kind::Audio);
+        let drops_silence = is_audio && self.drops_silence(&p.room);
+        if self.seats.contains_key(&id) {
+            return Some(Delivery {
+                drops_silence,
+                ..of_seat(id)
+            });
+        }
         let publication = self.publications.get(&id)?;
         let settled = p.wishes.get(&id).copied().unwrap_or_default();
-        Some(delivery(id, publication, &settled))
+        Some(Delivery {
+            drops_silence,
+            ..delivery(id, publication, &settled)
+        })
     }
 
     /// What each slot of a participant is sent.
@@ -365,6 +390,7 @@ impl Rooms {
     /// Who is sent a publication: participant and place of its slot.
     pub fn players(&self, id: PublicationId) -> impl Iterator<Item = (Key, usize)> + '_ {
         let players = self.publications.get(&id).map(|p| &p.players);
+        let players = players.or_else(|| self.seats.get(&id).map(|seat| &seat.players));
         players.into_iter().flatten().copied()
     }
 
@@ -395,6 +421,18 @@ fn source<'a>(
     }
     let present = playable.iter().find(|one| Some(one.owner) == current);
     present.or_else(|| playable.iter().min_by_key(|one| (one.live, one.owner)))
+}
+
+fn of_seat(id: PublicationId) -> Delivery {
+    Delivery {
+        publication: id,
+        is_paused: false,
+        max_layer: MAX_LAYER,
+        spatial_layers: 0,
+        temporal_layers: 0,
+        priority: PRIORITY,
+        drops_silence: false,
+    }
 }
 
 fn delivery(id: PublicationId, publication: &Publication, settled: &Settled) -> Delivery {
@@ -438,6 +476,7 @@ fn delivery(id: PublicationId, publication: &Publication, settled: &Settled) -> 
         spatial_layers: inside.map_or(0, |layer| layer.saturating_add(1)),
         temporal_layers: temporal.map_or(0, |layer| layer.saturating_add(1)),
         priority: bounds.priority.unwrap_or(PRIORITY),
+        drops_silence: false,
     }
 }
 

@@ -328,11 +328,14 @@ impl Rooms {
         fx: &mut Vec<Effect>,
     ) -> Result<(), Refused> {
         check_size(&settings.metadata, &settings.attributes)?;
+        super::stage::check(&settings.audio)?;
         if !self.rooms.contains_key(name) {
             self.admit(name, false, 0)?;
         }
         let room = self.rooms.entry(name.clone()).or_default();
-        let had_lobby = std::mem::replace(&mut room.settings, settings).lobby;
+        let before = std::mem::replace(&mut room.settings, settings);
+        let had_lobby = before.lobby;
+        let has_silence = before.audio.silence == room.settings.audio.silence;
         room.version += 1;
         let opens = had_lobby && !room.settings.lobby;
         if let Some(room) = self.room_state(name) {
@@ -340,6 +343,9 @@ impl Rooms {
             tell(fx, name, self.listeners(name, None), event, true);
         }
         fx.push(Effect::RoomChanged(name.clone()));
+        if !has_silence {
+            self.rewrite_audio(name, fx);
+        }
         if opens {
             let waits = |p: &Participant| p.state == ParticipantState::Lobby;
             let waiting = self.members(name).filter(|(_, p)| waits(p));

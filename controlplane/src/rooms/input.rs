@@ -2,6 +2,7 @@
 
 use super::{Key, Slot};
 use crate::record::Kind;
+use ion_api::govern::AudioSettings;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
 use ion_api::signal::model::{
@@ -168,6 +169,20 @@ pub enum Input {
         /// -dBov (RFC 6464); `None` is silence.
         level: Option<u8>,
     },
+    /// A room has these seats on its stage, for as many streams of sound.
+    Stage {
+        /// Which room.
+        room: RoomName,
+        /// All of them, in order; they are named as publications are.
+        seats: Vec<PublicationId>,
+    },
+    /// A seat went to a source.
+    Seated {
+        /// Which seat.
+        seat: PublicationId,
+        /// Who has it; `None` is nobody.
+        source: Option<PublicationId>,
+    },
     /// How good a participant's connection is.
     Quality {
         /// Whose.
@@ -314,4 +329,7 @@ pub struct Settings {
     pub max_participants: u32,
     /// Stays when nobody is in it.
     pub is_kept: bool,
+    /// How its sound is forwarded.
+    #[serde(default)]
+    pub audio: AudioSettings,
 }

@@ -2,7 +2,7 @@
 
 use super::Settled;
 use super::{Cap, Description, Effect, Input, Join, Key, Publish, Refused, Room, Rooms, Settings};
-use crate::record::Codec;
+use crate::record::{Codec, Link};
 use ion_api::names::RoomName;
 use ion_api::signal::PublicationId;
 use ion_api::signal::model::{ParticipantState, SubscriptionBounds, SubscriptionRule};
@@ -65,6 +65,9 @@ pub struct SavedRoom {
     pub version: u32,
     /// Seconds since the Unix epoch.
     pub created_at_s: u64,
+    /// Its seats with their rows, and the epoch of the tables that these are in.
+    #[serde(default)]
+    pub stage: Option<(u64, Vec<(PublicationId, Link)>)>,
 }
 
 impl Rooms {
@@ -146,6 +149,7 @@ impl Rooms {
             settings: room.settings.clone(),
             version: room.version,
             created_at_s: room.created_at_s,
+            stage: None,
         })
     }
 

@@ -739,3 +739,52 @@ fn what_is_saved_is_taken_up_as_it_was() {
         assert_eq!(after.rooms.save(Key(key)), house.rooms.save(Key(key)));
     }
 }
+
+#[test]
+fn who_chooses_for_himself_or_is_forbidden_something_gets_publications_and_no_seats() {
+    let mut house = House::new();
+    house.joins(1, "r", "ann");
+    house.publishes(1, 101, A);
+    house.joins(2, "r", "bob");
+    house.publishes(2, 102, A);
+    let seats: Vec<PublicationId> = [901, 902].map(PublicationId).to_vec();
+    let effects = house.does(Input::Stage {
+        room: room("r"),
+        seats: seats.clone(),
+    });
+    assert_eq!(House::told(&effects, 1), ["audioSlots", "subscriptions"]);
+    house.receives(1, &[(901, A), (902, A), (102, A)]);
+    assert_eq!(house.sent(1), [Some(901), Some(902), None]);
+    // One that is asked for comes besides.
+    let wish = |subscribed| Wish {
+        publication: PublicationId(102),
+        subscribed: Some(subscribed),
+        bounds: None,
+    };
+    let asks = |auto, subscribed| Input::Subscribe {
+        key: Key(1),
+        auto,
+        changes: vec![wish(subscribed)],
+    };
+    house.does(asks(None, true));
+    assert_eq!(house.sent(1), [Some(901), Some(902), Some(102)]);
+    house.does(asks(Some(false), true));
+    assert_eq!(house.sent(1), [None, None, Some(102)]);
+    house.does(asks(Some(true), false));
+    assert_eq!(house.sent(1), [Some(901), Some(902), None]);
+    // A seat would be heard all the same: there is none for who may not hear bob.
+    house.does(Input::Rule {
+        key: Key(1),
+        publication: PublicationId(102),
+        rule: SubscriptionRule::Forbidden,
+    });
+    assert_eq!(house.sent(1), [None, None, None]);
+    let told = house.does(Input::Seated {
+        seat: seats[0],
+        source: Some(PublicationId(102)),
+    });
+    assert_eq!(House::told(&told, 2), ["audioSlots"]);
+    let told = house.does(Input::Unpublish(PublicationId(102)));
+    assert!(House::told(&told, 2).contains(&"audioSlots".to_owned()));
+    assert_eq!(house.rooms.audio_slots(&room("r"))[0].source, None);
+}

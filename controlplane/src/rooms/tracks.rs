@@ -109,6 +109,7 @@ impl Rooms {
         for room in &attached {
             self.detach(id, room, reason, fx);
         }
+        self.unseat(id, fx);
         let room = self.participants.get(&owner).map(|p| p.room.clone());
         if let Some(room) = room {
             self.forget_wishes(&room, id);

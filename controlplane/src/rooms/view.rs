@@ -45,6 +45,7 @@ impl Rooms {
             attributes: p.attributes.clone(),
             joined_at_s: p.joined_at_s,
             is_admin: p.permissions.room_admin,
+            quality: p.quality,
             publications: infos
                 .filter_map(|id| self.publication_info(*id, false))
                 .collect(),
@@ -143,6 +144,11 @@ impl Rooms {
             permissions: p.permissions.clone(),
             participants,
             subscriptions: self.subscriptions(key),
+            audio_slots: if waits {
+                Vec::new()
+            } else {
+                self.audio_slots(&p.room)
+            },
             transport: None,
         })
     }

@@ -51,6 +51,8 @@ export function reduce(before: RoomSnapshot, input: RoomInput): Step {
       return { snapshot: { ...before, permissions: input.permissions }, told: [['permissions', input.permissions]] };
     case 'speakers':
       return speakers(before, input.speakers);
+    case 'audioSlots':
+      return { snapshot: { ...before, audioSlots: input.slots }, told: [] };
     case 'qualityChanged':
       return input.qualities.reduce<Step>(
         (step, one) => {
@@ -105,6 +107,7 @@ function everything(before: RoomSnapshot, now: Snapshot, cause: RoomCause): Step
       local: made(now.me, true, before.local),
       remotes: now.participants.map((one) => made(one, false, find(before, one.id))),
       speakers: before.speakers.filter((id) => id === now.me.id || now.participants.some((one) => one.id === id)),
+      audioSlots: now.audioSlots ?? [],
       transport: now.transport,
     },
     now.subscriptions,
@@ -248,7 +251,7 @@ function made(info: ParticipantInfo, local: boolean, earlier: ParticipantSnapsho
     local,
     speaking: earlier?.speaking ?? false,
     audioLevel: earlier?.audioLevel ?? 0,
-    quality: earlier?.quality ?? 'unknown',
+    quality: info.quality ?? earlier?.quality ?? 'unknown',
     publications: publications.map((one) => publicationOf(one, local, earlier?.publications.find(({ id }) => id === one.id), undefined)),
   };
 }

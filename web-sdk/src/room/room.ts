@@ -17,6 +17,7 @@ import type { LocalPublication } from './publication.js';
 import { Recovery, type RecoveryInput } from './recovery.js';
 import { type RoomInput, type Told, find, findPublication, reduce } from './reduce.js';
 import { RemotePublication } from './remote.js';
+import { SlotTracks } from './slots.js';
 import { NO_ROOM, type RoomSnapshot, type RoomStatus } from './snapshot.js';
 import { StallWatch } from './stall.js';
 import { Wishes } from './wishes.js';
@@ -80,6 +81,7 @@ export class Room extends Emitter<RoomEvents> {
   #stallWatch: StallWatch | undefined;
   #joined: Joined | undefined;
   #subscriptions: readonly PublicationId[] = [];
+  readonly #slots = new SlotTracks();
   #recoveryTimer: ReturnType<typeof setTimeout> | undefined;
   #statsTimer: ReturnType<typeof setInterval> | undefined;
 
@@ -195,11 +197,17 @@ export class Room extends Emitter<RoomEvents> {
     switch (event.type) {
       case 'room':
         this.#beginMedia();
+        this.#showSlots();
         this.#receive();
         this.#showStatus();
         break;
       case 'subscriptions':
+        this.#showSlots();
         this.#receive();
+        break;
+      case 'audioSlots':
+      case 'published':
+        this.#showSlots();
         break;
       case 'publicationUpdated':
         // A moderator has muted us.
@@ -277,10 +285,10 @@ export class Room extends Emitter<RoomEvents> {
       encryption?.decrypt(receiver, findPublication(this.getSnapshot(), id)?.[0].encrypted === true);
     });
     peer.on('receiving', (id, { receiver }) => {
-      this.#trackIs(id, receiver.track);
+      this.#received(id, receiver.track);
     });
     peer.on('stopped', (id) => {
-      this.#trackIs(id, undefined);
+      this.#received(id, undefined);
     });
     peer.on('declined', (id, problem) => {
       const found = findPublication(this.getSnapshot(), id);
@@ -301,6 +309,7 @@ export class Room extends Emitter<RoomEvents> {
     this.#peer = undefined;
     this.#stallWatch?.close();
     peer?.close();
+    this.#slots.clear();
     for (const id of this.#remotes.keys()) this.#trackIs(id, undefined);
   }
 
@@ -310,9 +319,28 @@ export class Room extends Emitter<RoomEvents> {
 
   #wanted(): Wanted[] {
     return this.#subscriptions.flatMap((publication) => {
-      const kind = findPublication(this.getSnapshot(), publication)?.[0].kind;
+      const isSlot = this.getSnapshot().audioSlots.some((slot) => slot.publication === publication);
+      const kind = isSlot ? 'audio' : findPublication(this.getSnapshot(), publication)?.[0].kind;
       return kind === undefined ? [] : [{ publication, kind }];
     });
+  }
+
+  /** What a publication, or an audio slot, is received as. */
+  #received(id: PublicationId, track: MediaStreamTrack | undefined): void {
+    if (this.getSnapshot().audioSlots.some((slot) => slot.publication === id)) {
+      this.#slots.set(id, track);
+      this.#showSlots();
+    } else this.#trackIs(id, track);
+  }
+
+  /** Gives the publications that have an audio slot its track, and takes it from those that have none any more. */
+  #showSlots(): void {
+    const { audioSlots } = this.getSnapshot();
+    const heard = (id: PublicationId): boolean => {
+      const one = findPublication(this.getSnapshot(), id)?.[0];
+      return one !== undefined && !one.local && !one.subscribed;
+    };
+    for (const [id, track] of this.#slots.moves(audioSlots, heard)) this.#trackIs(id, track);
   }
 
   #trackIs(id: PublicationId, track: MediaStreamTrack | undefined): void {

@@ -1,5 +1,6 @@
 import type { IonError } from '../errors.js';
 import type {
+  AudioSlot,
   ParticipantId,
   ParticipantInfo,
   Permissions,
@@ -64,6 +65,11 @@ export interface RoomSnapshot {
   readonly remotes: readonly ParticipantSnapshot[];
   /** Who speaks, the loudest first. */
   readonly speakers: readonly ParticipantId[];
+  /**
+   * The streams of sound that the room has, where it has a fixed number of them, and the publication that each is of now. That
+   * publication's `track` is then the stream's.
+   */
+  readonly audioSlots: readonly Readonly<AudioSlot>[];
   /** The server's view of our transport. */
   readonly transport: Readonly<TransportInfo> | undefined;
 }
@@ -85,5 +91,6 @@ export const NO_ROOM: RoomSnapshot = {
   },
   remotes: [],
   speakers: [],
+  audioSlots: [],
   transport: undefined,
 };

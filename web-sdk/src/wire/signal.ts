@@ -111,6 +111,10 @@ joinedAtS: number,
  */
 isAdmin: boolean, 
 /**
+ * How good its connection is; absent: not known yet.
+ */
+quality?: Quality, 
+/**
  * Its tracks.
  */
 publications: Array<PublicationInfo>, };
@@ -278,6 +282,19 @@ version: number,
 lobby: boolean, };
 
 /**
+ * One of a room's streams of sound, which is of one source after the other: the loudest.
+ */
+export type AudioSlot = { 
+/**
+ * What it is called in subscriptions, as if it were a publication.
+ */
+publication: PublicationId, 
+/**
+ * The publication that it is of now; absent: of none so far.
+ */
+source?: PublicationId, };
+
+/**
  * Everything that a participant knows of its room.
  */
 export type Snapshot = { 
@@ -301,6 +318,10 @@ participants: Array<ParticipantInfo>,
  * What to receive, in order; see [`super::Event::Subscriptions`].
  */
 subscriptions: Array<SubscriptionInfo>, 
+/**
+ * Streams of sound that the room has, where it has so many, and whose each is now.
+ */
+audioSlots?: Array<AudioSlot>, 
 /**
  * State of the transport; absent before the first offer.
  */
@@ -609,7 +630,7 @@ id: number, } & ({ "type": "ok" } | { "type": "joined" } & Joined | { "type": "r
 /**
  * One more than that of the event before; the first of a session is 1.
  */
-seq: number, } & ({ "type": "room" } & RoomChanged | { "type": "roomUpdated" } & RoomUpdated | { "type": "participantJoined" } & ParticipantChanged | { "type": "participantUpdated" } & ParticipantChanged | { "type": "participantLeft" } & ParticipantLeft | { "type": "published" } & PublicationChanged | { "type": "publicationUpdated" } & PublicationChanged | { "type": "unpublished" } & Unpublished | { "type": "subscriptions" } & Subscriptions | { "type": "permissionsChanged" } & PermissionsChanged | { "type": "speakers" } & Speakers | { "type": "qualityChanged" } & QualityChanged | { "type": "layersWatched" } & LayersWatched | { "type": "dataReceived" } & DataReceived | { "type": "transportChanged" } & TransportChanged | { "type": "ended" } & Ended) | { 
+seq: number, } & ({ "type": "room" } & RoomChanged | { "type": "roomUpdated" } & RoomUpdated | { "type": "participantJoined" } & ParticipantChanged | { "type": "participantUpdated" } & ParticipantChanged | { "type": "participantLeft" } & ParticipantLeft | { "type": "published" } & PublicationChanged | { "type": "publicationUpdated" } & PublicationChanged | { "type": "unpublished" } & Unpublished | { "type": "subscriptions" } & Subscriptions | { "type": "permissionsChanged" } & PermissionsChanged | { "type": "speakers" } & Speakers | { "type": "audioSlots" } & AudioSlots | { "type": "qualityChanged" } & QualityChanged | { "type": "layersWatched" } & LayersWatched | { "type": "dataReceived" } & DataReceived | { "type": "transportChanged" } & TransportChanged | { "type": "ended" } & Ended) | { 
 /**
  * Always `error`.
  */
@@ -766,7 +787,7 @@ at: number, };
 /**
  * Something happened. Everything said here is also in the snapshot that a client would get now.
  */
-export type Event = { "type": "room" } & RoomChanged | { "type": "roomUpdated" } & RoomUpdated | { "type": "participantJoined" } & ParticipantChanged | { "type": "participantUpdated" } & ParticipantChanged | { "type": "participantLeft" } & ParticipantLeft | { "type": "published" } & PublicationChanged | { "type": "publicationUpdated" } & PublicationChanged | { "type": "unpublished" } & Unpublished | { "type": "subscriptions" } & Subscriptions | { "type": "permissionsChanged" } & PermissionsChanged | { "type": "speakers" } & Speakers | { "type": "qualityChanged" } & QualityChanged | { "type": "layersWatched" } & LayersWatched | { "type": "dataReceived" } & DataReceived | { "type": "transportChanged" } & TransportChanged | { "type": "ended" } & Ended;
+export type Event = { "type": "room" } & RoomChanged | { "type": "roomUpdated" } & RoomUpdated | { "type": "participantJoined" } & ParticipantChanged | { "type": "participantUpdated" } & ParticipantChanged | { "type": "participantLeft" } & ParticipantLeft | { "type": "published" } & PublicationChanged | { "type": "publicationUpdated" } & PublicationChanged | { "type": "unpublished" } & Unpublished | { "type": "subscriptions" } & Subscriptions | { "type": "permissionsChanged" } & PermissionsChanged | { "type": "speakers" } & Speakers | { "type": "audioSlots" } & AudioSlots | { "type": "qualityChanged" } & QualityChanged | { "type": "layersWatched" } & LayersWatched | { "type": "dataReceived" } & DataReceived | { "type": "transportChanged" } & TransportChanged | { "type": "ended" } & Ended;
 
 /**
  * Why everything is told anew.
@@ -856,6 +877,15 @@ export type PermissionsChanged = {
  * What it may do.
  */
 permissions: Permissions, };
+
+/**
+ * The room's streams of sound.
+ */
+export type AudioSlots = { 
+/**
+ * In order.
+ */
+slots: Array<AudioSlot>, };
 
 /**
  * Who speaks.

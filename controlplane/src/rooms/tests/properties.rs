@@ -2,6 +2,7 @@
 //! nothing is left behind.
 
 use super::*;
+use ion_api::govern::{AudioSettings, Silence};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ const CODECS: [CodecKind; 4] = [
 type Step = (u8, u8, u8, u8);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0..24_u8, 0..8_u8, any::<u8>(), any::<u8>()), 1..120)
+    prop::collection::vec((0..26_u8, 0..8_u8, any::<u8>(), any::<u8>()), 1..120)
 }
 
 #[derive(Default)]
@@ -102,7 +103,8 @@ impl Model {
     }
 
     fn some_publication(&self, pick: u8) -> PublicationId {
-        let ids: Vec<PublicationId> = self.rooms.publications.keys().copied().collect();
+        let known = self.rooms.publications.keys();
+        let ids: Vec<PublicationId> = known.chain(self.rooms.seats.keys()).copied().collect();
         let absent = PublicationId(u64::MAX);
         ids.get(usize::from(pick) % ids.len().max(1))
             .copied()
@@ -175,6 +177,14 @@ impl Model {
                     lobby: y & 1 == 0,
                     is_kept: y & 6 == 6,
                     max_participants: u32::from(y >> 5),
+                    audio: AudioSettings {
+                        slots: 0,
+                        silence: if x & 8 == 0 {
+                            Silence::Forward
+                        } else {
+                            Silence::Drop
+                        },
+                    },
                     ..Settings::default()
                 },
             },
@@ -191,6 +201,14 @@ impl Model {
                 0 => Input::Close(name),
                 1 => Input::Kick(key),
                 _ => Input::Admit(key),
+            },
+            23 => Input::Stage {
+                seats: (0..u64::from(y % 4)).map(|n| seat_of(&name, n)).collect(),
+                room: name,
+            },
+            24 => Input::Seated {
+                seat: seat_of(&name, u64::from(y % 4)),
+                source: Some(self.some_publication(y)).filter(|id| id.0 < u64::MAX),
             },
             _ => match x & 1 {
                 0 => Input::Tick,
@@ -246,9 +264,18 @@ impl Model {
                 assert_ne!(rooms.participants[&publication.owner].room, *name);
             }
             assert!(found.speakers.keys().all(|key| found.members.contains(key)));
+            for id in &found.seats {
+                assert_eq!(rooms.room_of_seat(*id), Some(name));
+                for (viewer, slot) in &rooms.seats[id].players {
+                    assert_eq!(rooms.participants[viewer].bound[*slot], Some(*id));
+                    assert_eq!(rooms.participants[viewer].room, *name);
+                }
+            }
             self.check_identities(name);
         }
         assert_eq!(members, rooms.participants.len());
+        let seats: usize = rooms.rooms.values().map(|room| room.seats.len()).sum();
+        assert_eq!(seats, rooms.seats.len(), "seats of no room");
         for (id, publication) in &rooms.publications {
             assert!(
                 rooms.participants[&publication.owner]
@@ -308,6 +335,16 @@ impl Model {
             );
             let Some(id) = bound else { continue };
             assert!(seen.insert(id), "one publication twice");
+            let delivery = self.rooms.delivery(key, index).unwrap();
+            let drops = self.rooms.settings(&p.room).unwrap().audio.silence == Silence::Drop;
+            let is_audio = p.slots[index].kind == Kind::Audio;
+            assert_eq!(delivery.drops_silence, drops && is_audio);
+            if self.rooms.seats.contains_key(id) {
+                assert_eq!(p.kind, ParticipantKind::Sdk);
+                assert!(p.subscribed.contains(id) && is_audio);
+                assert_eq!(p.slots[index].assigned, Some(*id));
+                continue;
+            }
             let publication = &self.rooms.publications[id];
             owners.insert(publication.owner);
             assert!(
@@ -341,7 +378,19 @@ impl Model {
 
     /// What is wanted, allowed and negotiated is sent.
     fn check_subscriptions(&self, key: Key, p: &Participant, visible: &[PublicationId]) {
-        for id in &p.subscribed {
+        let seats = &self.rooms.rooms[&p.room].seats;
+        let (on_stage, subscribed): (Vec<_>, Vec<_>) =
+            p.subscribed.iter().partition(|id| seats.contains(id));
+        assert!(
+            on_stage.is_empty() || on_stage.len() == seats.len(),
+            "all seats, or none"
+        );
+        for id in subscribed {
+            let settled = p.wishes.get(id).copied().unwrap_or_default();
+            let asked =
+                settled.subscribed == Some(true) || settled.rule == SubscriptionRule::Forced;
+            let heard = !on_stage.is_empty() && self.rooms.is_staged_in(&p.room, *id);
+            assert!(asked || !heard, "heard twice");
             assert!(visible.contains(id), "subscribed to what cannot be seen");
             let publication = &self.rooms.publications[id];
             assert_ne!(publication.owner, key, "subscribed to oneself");
@@ -397,6 +446,11 @@ impl Model {
             }
         }
     }
+}
+
+fn seat_of(room: &RoomName, n: u64) -> PublicationId {
+    let of = ROOMS.iter().position(|name| *name == room.as_str());
+    PublicationId(1_000_000 + 10 * of.unwrap_or(0) as u64 + n)
 }
 
 proptest! {
