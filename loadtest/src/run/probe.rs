@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use ion_api::client::{Client, ClientError};
-use ion_api::model::rooms::NewRoom;
+use ion_api::model::rooms::{AudioSettings, NewRoom};
 use ion_api::names::RoomName;
 use ion_api::token::{Claims, Grants};
 
@@ -68,6 +68,7 @@ fn ask(client: &Client, turn: usize, rooms: usize) -> (&'static str, Result<(), 
                     attributes: BTreeMap::new(),
                     lobby: false,
                     max_participants: 0,
+                    audio: AudioSettings::default(),
                     keep: true,
                 };
                 client.create_room(&new).map(drop)
