@@ -100,12 +100,13 @@ impl Core {
         self.flush();
     }
 
-    fn find(&self, session: &SessionRef) -> Result<Key, Problem> {
+    /// Whom an address of WHIP or WHEP means. The id alone says: the room in the address is the one that the session began
+    /// in, and it may have been moved since.
+    pub(super) fn find(&self, session: &SessionRef) -> Result<Key, Problem> {
         let key = self.ids.get(session.id.as_str()).copied();
         let fits = |key: &Key| {
-            self.sessions.get(key).is_some_and(|found| {
-                found.record.room == session.room && found.record.role() == session.role
-            })
+            let found = self.sessions.get(key);
+            found.is_some_and(|found| found.record.role() == session.role)
         };
         key.filter(fits).ok_or_else(no_such_session)
     }

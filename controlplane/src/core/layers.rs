@@ -15,13 +15,9 @@ use std::time::Instant;
 
 impl Core {
     fn viewer(&self, session: &SessionRef) -> Option<(Key, &Session)> {
-        let key = *self.ids.get(session.id.as_str())?;
+        let key = self.find(session).ok()?;
         let found = self.sessions.get(&key)?;
-        let record = &found.record;
-        let is_it = record.room == session.room
-            && session.role == Role::Viewer
-            && record.role() == Role::Viewer;
-        is_it.then_some((key, found))
+        (session.role == Role::Viewer).then_some((key, found))
     }
 
     fn track_in(&self, viewer: Key, slot: usize) -> Option<(PublicationId, &Published)> {

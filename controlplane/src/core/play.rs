@@ -114,16 +114,9 @@ impl Core {
         session: &SessionRef,
         answer: &SessionDescription,
     ) -> Result<(), Problem> {
-        let key = self
-            .ids
-            .get(session.id.as_str())
-            .copied()
-            .ok_or_else(no_such_session)?;
+        let key = self.find(session)?;
         let found = self.sessions.get(&key).ok_or_else(no_such_session)?;
-        if found.record.room != session.room
-            || session.role != Role::Viewer
-            || found.record.role() != Role::Viewer
-        {
+        if session.role != Role::Viewer {
             return Err(no_such_session());
         }
         let Media::Offered { sdp } = &found.record.media else {

@@ -265,7 +265,9 @@ impl Rooms {
     /// The publishers that can be played in a room.
     pub(super) fn playables(&self, room: &RoomName) -> Vec<Playable> {
         let of = |owner: Key, p: &Participant, tracks: Vec<PublicationId>| {
-            let is_one = !tracks.is_empty() && p.state != ParticipantState::Lobby;
+            // Who is hidden is not to be found out about by asking for him either.
+            let is_shown = p.state != ParticipantState::Lobby && !p.permissions.hidden;
+            let is_one = !tracks.is_empty() && is_shown;
             let live = p.live.filter(|_| is_one)?;
             Some(Playable {
                 owner,
