@@ -37,14 +37,14 @@ pub(super) fn pin(options: &Options) -> anyhow::Result<()> {
 
 /// Where the dataplane will pin its workers, as it says itself.
 pub(super) fn worker_cores(options: &Options) -> anyhow::Result<Vec<usize>> {
-    let output = Command::new(&options.dataplane)
-        .args([
-            "--print-affinity",
-            "--workers",
-            &options.workers.to_string(),
-        ])
-        .output()
-        .with_context(|| cannot_start(options))?;
+    // As it will be started: it would inherit our pinning.
+    let mut command = Command::new(&options.dataplane);
+    command.args([
+        "--print-affinity",
+        "--workers",
+        &options.workers.to_string(),
+    ]);
+    let output = unpinned(|| command.output()).with_context(|| cannot_start(options))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text
         .lines()
