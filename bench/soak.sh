@@ -5,13 +5,13 @@
 #
 # Starts an Ion of its own with one worker on loopback from BIN (default target/release), lets `ion-loadtest` churn 200
 # viewers a minute, and writes a line each half minute to FOLDER/samples.csv. Half load is as many viewers as keep the
-# worker's core busy half of the time, by what 200 of them took; MOST at most (default 600), which is what one generator on
-# one core serves. Fails when a packet was lost in the SFU, a join failed, a row is left after the last viewer, or the
+# worker's core busy half of the time, by what 600 of them took; MOST at most (default 1500). One viewer in ten decrypts and
+# counts what it gets, so that the generator, on the other core, keeps up. Fails when a packet was lost in the SFU, a join failed, a row is left after the last viewer, or the
 # dataplane's memory grew by more than a tenth in the second half.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes=${1:-30} viewers=${2:-half} out=${3:-bench/reports/soak}
-most=${MOST:-600}
+most=${MOST:-1500}
 bin=${BIN:-target/release}
 http=127.0.0.1:7970 state=$(mktemp -d)
 mkdir -p "$out"
@@ -22,21 +22,21 @@ ion=$!
 trap 'kill -INT "$ion" 2>/dev/null; wait "$ion" 2>/dev/null; rm -rf "$state"' EXIT
 for _ in $(seq 50); do curl -fs "http://$http/readyz" >/dev/null && break; sleep 0.1; done
 
-load() { "$bin/ion-loadtest" run --whip "http://$http/whip/{room}" --whep "http://$http/whep/{room}" "$@"; }
+load() { "$bin/ion-loadtest" run --whip "http://$http/whip/{room}" --whep "http://$http/whep/{room}" --decrypt-sample 1/10 --ramp 100/s "$@"; }
 child() { pgrep -P "$ion" -x "$1" | head -n 1; } # names are cut to 15 characters by the kernel
 cpu() { awk '{print ($14 + $15) * 10}' "/proc/$1/stat"; } # milliseconds at the usual 100 Hz
 dataplane=$(child ion-dataplane) control=$(child ion-controlplan)
 if [ "$viewers" = half ]; then
-    load --viewers 200 --duration 25s >"$out/calibration.log" 2>&1 &
+    load --viewers 600 --duration 25s >"$out/calibration.log" 2>&1 &
     load=$!
     sleep 12 # they have joined
     before=$(cpu "$dataplane")
     sleep 10
     used=$(($(cpu "$dataplane") - before))
     wait "$load" || { cat "$out/calibration.log"; exit 1; }
-    viewers=$((200 * 5000 / (used > 0 ? used : 1)))
+    viewers=$((600 * 5000 / (used > 0 ? used : 1)))
     [ "$viewers" -le "$most" ] || viewers=$most
-    echo "soak: 200 viewers keep the worker busy $((used / 100)) % of the time; going on with $viewers"
+    echo "soak: 600 viewers keep the worker busy $((used / 100)) % of the time; going on with $viewers"
 fi
 
 load --viewers "$viewers" --duration "${minutes}m" --churn 200/min --json "$out/report.json" --html "$out/report.html" \
