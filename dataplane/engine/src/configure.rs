@@ -261,9 +261,9 @@ impl Engine {
         };
         let kept = before.filter(same).map(|before| before.part);
         if let Some(before) = before.filter(|_| kept.is_none()) {
-            self.leave_stage(now, before.part);
+            self.leave_stage(now, before);
         }
-        self.join_stage(row, kept.unwrap_or_default());
+        self.join_stage(now, row, kept.unwrap_or_default());
     }
 
     fn encoding_changed(&mut self, now: Micros, row: u32) {

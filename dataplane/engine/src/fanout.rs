@@ -106,7 +106,7 @@ impl Engine {
         } = sending;
         transport.budget.earn(tally.bytes);
         let (transport, link) = (subscriber.transport, subscriber.link);
-        let (source, track) = (subscriber.source, subscriber.track);
+        let (source, track, audio) = (subscriber.source, subscriber.track, subscriber.audio);
         let behind = subscriber.behind.is_some();
         let wants = subscriber
             .target
@@ -116,8 +116,10 @@ impl Engine {
         }
         if let Some(counters) = self.subscription_counters(row) {
             counters.switches.add(u64::from(switched && !first));
-            let all = &self.tables.counters().layer_switches;
-            all.add(u64::from(switched && !first));
+            if !audio {
+                let all = &self.tables.counters().layer_switches;
+                all.add(u64::from(switched && !first));
+            }
         }
         self.count_tally(now, transport, row, &tally);
         if tended && tally.packets > 0 {

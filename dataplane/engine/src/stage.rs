@@ -6,7 +6,7 @@
 //! simulcast source is. Only what has a seat crosses to other workers. What is told is told again from time to time, so
 //! that a full ring costs a moment.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Track};
 use crate::limits::{STAGE_LEAST_US, STAGE_LOUDER, STAGE_QUIET_US, STAGE_RETELL_US};
 use crate::output::Output;
 use crate::peer::PeerMessage;
@@ -183,24 +183,45 @@ impl Engine {
         let Some(taken) = self.track_mut(seat).filter(|track| track.config.seat > 0) else {
             return;
         };
+        let stage = taken.config.stage;
         let before = std::mem::replace(&mut taken.part.partner, source);
         if before == source {
             return;
         }
-        if let Some(before) = self.track_mut(before) {
-            before.part.partner = RowLink::default();
+        self.part(before, seat);
+        // One whose row says otherwise has left meanwhile, or is about to come.
+        let joins = self.track_mut(source);
+        if let Some(source) = joins.filter(|source| source.config.stage == stage) {
+            let (link, other) = (source.link, source.part.partner);
+            source.part.partner = seat;
+            self.part(other, link);
         }
-        if let Some(source) = self.track_mut(source) {
-            let other = std::mem::replace(&mut source.part.partner, seat);
-            if let Some(other) = self.track_mut(other) {
-                other.part.partner = RowLink::default();
-            }
-        }
+        self.end_turn(seat);
         self.retarget(now, seat.row);
     }
 
+    /// A track is no longer another's partner, if it was.
+    fn part(&mut self, track: RowLink, partner: RowLink) {
+        let track = self.track_mut(track);
+        if let Some(track) = track.filter(|track| track.part.partner == partner) {
+            track.part.partner = RowLink::default();
+        }
+    }
+
+    /// What viewers here were sent of a seat has ended. Even who has it again begins anew: what he sent meanwhile is
+    /// not missing.
+    fn end_turn(&mut self, seat: RowLink) {
+        let list = &self.children.subscriptions_of_track;
+        for &row in list.get(seat.row as usize).into_iter().flatten() {
+            let subscriber = self.subscriptions[row as usize].as_deref_mut();
+            if let Some(subscriber) = subscriber.filter(|s| s.track == seat) {
+                subscriber.stop();
+            }
+        }
+    }
+
     /// A track has come, or was changed, which had this part before.
-    pub(crate) fn join_stage(&mut self, row: u32, part: Part) {
+    pub(crate) fn join_stage(&mut self, now: Micros, row: u32, part: Part) {
         let Some(track) = self.tracks[row as usize].as_deref_mut() else {
             return;
         };
@@ -212,23 +233,30 @@ impl Engine {
         // Told of before its row was read.
         let seats = self.children.stage(stage.row).seats.iter();
         let mut seats = seats.filter_map(|&row| self.tracks.get(row as usize)?.as_deref());
-        let seat = seats.find(|seat| seat.part.partner == link);
-        let seat = seat.map_or_else(RowLink::default, |seat| seat.link);
+        let Some(seat) = seats.find(|seat| seat.part.partner == link) else {
+            return;
+        };
+        let seat = seat.link;
         if let Some(track) = self.tracks[row as usize].as_deref_mut() {
             track.part.partner = seat;
         }
+        self.retarget(now, seat.row);
     }
 
-    /// A track that had a part is gone, or is on another stage.
-    pub(crate) fn leave_stage(&mut self, now: Micros, part: Part) {
-        let own = self.worker;
-        let Some(partner) = self.track_mut(part.partner) else {
+    /// A track is gone, or is on another stage.
+    pub(crate) fn leave_stage(&mut self, now: Micros, track: &Track) {
+        let (own, seat) = (self.worker, track.part.partner);
+        let Some(partner) = self.track(seat).filter(|p| p.part.partner == track.link) else {
             return;
         };
-        partner.part.partner = RowLink::default();
-        let TrackConfig { seat, worker, .. } = partner.config;
-        if seat > 0 && worker == own {
-            self.say_seated(now, part.partner, RowLink::default());
+        let config = partner.config;
+        self.part(seat, track.link);
+        if config.seat == 0 {
+            return;
+        }
+        self.end_turn(seat);
+        if config.worker == own {
+            self.say_seated(now, seat, RowLink::default());
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::harness::*;
 use crate::room::*;
-use ion_engine::Micros;
-use ion_tables::{DropReason, SubscriptionConfig, Track};
+use ion_engine::{Micros, PeerMessage};
+use ion_tables::{DropReason, RowLink, SubscriptionConfig, Track};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +76,7 @@ fn a_seat_is_free_when_its_source_is_gone_and_the_stream_goes_on_with_the_next()
     // A source that leaves the stage only is still there for its own subscribers.
     let track = room.speakers[1].track;
     room.world
-        .edit::<Track>(track, |t| t.stage = ion_tables::RowLink::default());
+        .edit::<Track>(track, |t| t.stage = RowLink::default());
     assert_eq!(room.told(), [(0, None)]);
     let direct = room.world.client(1, true);
     let sub = room.world.subscribe(direct, track);
@@ -84,6 +84,86 @@ fn a_seat_is_free_when_its_source_is_gone_and_the_stream_goes_on_with_the_next()
     room.talk(20, &[1]);
     assert_eq!(room.world.clients[direct].of(media_ssrc(sub)).len(), 20);
     assert_eq!(room.heard(viewer, now + 1), [vec![0; 0]]);
+}
+
+#[test]
+fn who_has_a_seat_again_goes_on_without_a_gap() {
+    let mut room = Room::new(1, 1, 2);
+    let client = room.speakers[1].client;
+    let viewer = room.view(client, |_| ());
+    let one_after_the_other = |room: &mut Room| {
+        // 0 speaks and is silent by turns; 1, who is the viewer, speaks in between and hears nothing of 0 then.
+        for speaking in [0, 1, 0] {
+            room.talk(150, &[speaking]);
+        }
+    };
+    one_after_the_other(&mut room);
+    let told = [(0, Some(0)), (0, Some(1)), (0, Some(0))];
+    assert_eq!(room.told(), told);
+    // The seat is taken from its source and given back, while that goes on.
+    let (track, stage) = (room.speakers[0].track, room.stage());
+    room.world
+        .edit::<Track>(track, |t| t.stage = RowLink::default());
+    room.talk(100, &[0]);
+    room.world.edit::<Track>(track, |t| t.stage = stage);
+    room.talk(100, &[0]);
+    assert_eq!(room.told(), [(0, None), (0, Some(0))]);
+    let (client, subs) = &room.viewers[viewer];
+    let got = room.world.clients[*client].of(media_ssrc(subs[0]));
+    let (mut meanwhile, mut pauses) = (0, 0);
+    for pair in got.windows(2) {
+        let [(_, from), (_, to)] = [Room::origin(pair[0]), Room::origin(pair[1])];
+        assert_eq!(pair[1].index, pair[0].index + 1, "{from} to {to}");
+        meanwhile += to - from - 1;
+        pauses += usize::from(to > from + 1);
+        assert_eq!(pair[1].header.marker, to > from + 1);
+        let ticks = pair[1]
+            .header
+            .timestamp
+            .wrapping_sub(pair[0].header.timestamp);
+        assert_eq!(u64::from(ticks), 960 * (to - from), "time is true");
+    }
+    assert_eq!(pauses, 2);
+    assert!(meanwhile > 200, "{meanwhile}");
+}
+
+#[test]
+fn who_has_left_a_stage_is_not_heard_there_although_a_worker_is_told_so_late() {
+    let mut room = Room::new(2, 1, 2);
+    let viewer = room.viewer(0, |_| ());
+    room.talk(50, &[0]);
+    let (seat, stage) = (room.stage(), room.stage());
+    let (track, source) = (
+        room.speakers[0].track,
+        room.world.link::<Track>(room.speakers[0].track),
+    );
+    let tell = |room: &mut Room| {
+        let worker = &mut room.world.workers[0];
+        let message = PeerMessage::Seated { seat, source };
+        worker
+            .engine
+            .ingest_peer(room.world.now, message, &mut worker.out);
+    };
+    // Somebody there subscribes to him by himself, so that his packets are at hand.
+    let direct = room.world.client(0, true);
+    room.world.subscribe(direct, track);
+    room.world
+        .edit::<Track>(track, |t| t.stage = RowLink::default());
+    let left = room.world.now;
+    tell(&mut room);
+    room.talk(50, &[0]);
+    assert_eq!(room.heard(viewer, left), [vec![0; 0]]);
+    // The other way round: told of before the row says that it is on the stage.
+    tell(&mut room);
+    room.world.edit::<Track>(track, |t| t.stage = stage);
+    let back = room.world.now;
+    room.talk(1, &[]);
+    assert_eq!(room.heard(viewer, back), [vec![0]]);
+    // And the next one has the seat to himself.
+    room.talk(100, &[1]);
+    let next = room.world.now;
+    room.talk(20, &[0, 1]);
+    assert_eq!(room.heard(viewer, next), [vec![1]]);
 }
 
 #[test]
@@ -142,6 +222,8 @@ proptest! {
         for worker in [0, 1] {
             room.viewer(worker, |s| s.flags |= flag);
         }
+        let own = room.speakers[1].client;
+        room.view(own, |s| s.flags |= flag);
         let mut late: BTreeMap<u64, Vec<(usize, Rtp)>> = BTreeMap::new();
         let mut missing: BTreeSet<(usize, u64)> = BTreeSet::new();
         for moment in 0..300_u64 {
