@@ -169,7 +169,8 @@ impl Packet {
         self.arrival = other.arrival;
         self.ssrc = other.ssrc;
         self.timestamp = other.timestamp.wrapping_sub(ticks);
-        (self.marker, self.silent) = (false, false);
+        // What comes right before silence was silence already: that is told late.
+        (self.marker, self.silent) = (false, other.silent);
         self.extensions = ExtensionSpans::default();
         true
     }

@@ -3,6 +3,7 @@
 use crate::harness::*;
 use crate::room::{SILENT, SPEAKS};
 use ion_tables::{ExtensionKind, Subscription, SubscriptionConfig};
+use ion_wire::red;
 
 fn packet(index: u64, level: u8, len: usize) -> Rtp {
     let mut payload = vec![7; len.max(8)];
@@ -122,4 +123,44 @@ fn earlier_frames_that_were_left_out_do_not_come_along_as_redundancy() {
     );
     assert_eq!(blocks(got[spurt + 1]), 1);
     assert_eq!(blocks(got[spurt + 2]), 2);
+}
+
+#[test]
+fn silence_that_was_lost_and_came_as_redundancy_is_not_sent_either() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let track = world.audio(publisher);
+    let viewer = world.client(0, true);
+    let drop = SubscriptionConfig::DROP_SILENCE;
+    let sub = world.subscribe_with(viewer, track, |s| s.flags |= drop);
+    for index in 100..300_u64 {
+        if index % 5 == 4 {
+            continue;
+        }
+        let level = if index < 150 { SPEAKS } else { SILENT };
+        let mut sent = packet(index, level, 60);
+        let before = packet(index - 1, level, 60).payload;
+        let block = red::Redundant {
+            payload_type: OPUS,
+            timestamp_offset: 960,
+            data: &before,
+        };
+        let mut payload = vec![0; 200];
+        let len = red::write(&mut payload, &[block], OPUS, &sent.payload).unwrap();
+        (sent.pt, sent.payload) = (RED, payload[..len].to_vec());
+        world.send(publisher, &sent);
+        world.advance(20_000);
+    }
+    assert_eq!(world.encoding_counters(track).fec_recovered.load(), 39);
+    let got = world.clients[viewer].of(media_ssrc(sub));
+    let said = |got: &&&Got| got.payload[..8] < 170_u64.to_be_bytes()[..];
+    assert_eq!(
+        got.iter().filter(said).count(),
+        got.len(),
+        "but for the ends of words"
+    );
+    assert!(
+        got.windows(2)
+            .all(|pair| pair[1].index == pair[0].index + 1)
+    );
 }
