@@ -135,6 +135,13 @@ impl Bandwidth {
         !self.is_limited() || self.pacer.is_open_again(now, self.estimator.target_bps())
     }
 
+    /// A packet was sent again. Who is not limited owes nothing for it when he is.
+    pub(crate) fn repeated(&mut self, bytes: usize) {
+        if self.is_limited() {
+            self.pacer.charge(bytes);
+        }
+    }
+
     /// Whether there is something to look after: feedback comes, or was agreed on.
     pub(crate) fn is_heard(&self) -> bool {
         self.known || self.sent.is_some()

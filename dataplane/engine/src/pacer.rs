@@ -31,7 +31,7 @@ impl Pacer {
     /// Fills up for the time since the last call, at a rate, by a burst at most.
     fn fill(&mut self, now: Micros, bps: u64) {
         let passed = now.since(self.filled).min(1_000_000);
-        self.filled = now;
+        self.filled = self.filled.max(now);
         let bytes = |us: u64| i64::try_from(bps.saturating_mul(us) / 8_000_000).unwrap_or(i64::MAX);
         let burst = bytes(TICK_US).max(PACE_BURST_BYTES);
         self.budget = self.budget.saturating_add(bytes(passed)).min(burst);

@@ -203,7 +203,7 @@ impl Engine {
         match sent {
             Ok(bytes) => {
                 if let Some(bandwidth) = transport.bandwidth.as_deref_mut() {
-                    bandwidth.pacer.charge(bytes);
+                    bandwidth.repeated(bytes);
                 }
                 Answer::Sent {
                     payload: u64::from(packet.payload_len),

@@ -359,6 +359,29 @@ fn who_asks_for_everything_again_over_a_full_link_gets_it_at_its_pace() {
     assert!(after.1 > before.1, "what is refused is counted");
 }
 
+/// Repairs while there was room for everything are no debt that pictures have to wait for later.
+#[test]
+fn who_was_sent_much_again_is_sent_pictures_at_once_when_the_link_narrows() {
+    let rates = [(0.0, 20_000_000), (41.0, 1_000_000)];
+    let mut stage = Stage::new(LinkSpec::steady(1).rates(&rates));
+    stage.run(10);
+    let row = stage.video;
+    for _ in 0..6_000 {
+        let newest = stage.indices.last().copied().unwrap_or(0) & 0xffff;
+        let lost: Vec<_> = (0..16)
+            .map(|back| (newest as u16).wrapping_sub(back))
+            .collect();
+        stage
+            .world
+            .send_rtcp(stage.viewer, &nack(media_ssrc(row), &lost));
+        stage.step();
+    }
+    let counters = stage.world.subscription_counters(row);
+    assert!(counters.retransmitted_bytes.load() > 2_000_000);
+    stage.run(6);
+    assert!(stage.video_bps(3) > 300e3, "{}", stage.video_bps(3));
+}
+
 #[test]
 fn a_link_that_collapses_costs_layers_then_video_and_never_audio() {
     let rates = [(0.0, 5_000_000), (15.0, 90_000), (40.0, 5_000_000)];
