@@ -12,6 +12,8 @@ const HEARD: u16 = 1 << 15;
 /// Of `bytes`: it belongs to the newest probe.
 const PROBE: u16 = 1 << 14;
 const BYTES: u16 = PROBE - 1;
+/// What a worker's turn takes at most, microseconds.
+const TURN_US: u32 = 10_000_000;
 
 /// Why a feedback message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +55,7 @@ impl RemoteClock {
         let (last, total) = self.last.unwrap_or((ticks, i64::from(ticks)));
         let shift = 32 - bits;
         let moved = (ticks.wrapping_sub(last) << shift).cast_signed() >> shift;
-        let now = total + i64::from(moved);
+        let now = total.saturating_add(i64::from(moved));
         self.last = Some((ticks, now));
         now
     }
@@ -139,9 +141,11 @@ impl SentPackets {
         (self.unheard < self.next).then(|| self.time(slot(self.unheard), now))
     }
 
-    /// Our time of a slot, which is not in the future.
+    /// Our time of a slot, which is not in the future: who was sent something late in a turn
+    /// (`Output::time`) may be asked after by the time at which that turn began.
     fn time(&self, at: usize, now: Micros) -> Micros {
-        now - u64::from(low32(now.0).wrapping_sub(self.times[at]))
+        let ago = low32(now.0).wrapping_sub(self.times[at]);
+        now - u64::from(if ago > u32::MAX - TURN_US { 0 } else { ago })
     }
 
     /// Reads a transport-wide feedback message into `out`, in the order of sending. What
@@ -171,10 +175,10 @@ impl SentPackets {
             return Err(Refused::Stale);
         }
         let reference = self.clock.unwrap(feedback.reference_time, 24);
-        let reference_us = reference * REFERENCE_US.cast_signed();
+        let reference_us = reference.saturating_mul(REFERENCE_US.cast_signed());
         let before = out.len();
         for (number, (_, arrival)) in (first..).zip(feedback.arrivals_us()) {
-            let arrived = arrival.map(|us| reference_us + us);
+            let arrived = arrival.map(|us| reference_us.saturating_add(us));
             self.report(now, number, arrived, self.ecn, out);
         }
         self.settle(end);
@@ -222,7 +226,7 @@ impl SentPackets {
         }
         let ticks = self.clock.unwrap(feedback.report_time, 32);
         // 16.16 seconds to microseconds.
-        let report_us = ticks * 15_625 / 1_024;
+        let report_us = ticks.saturating_mul(15_625) / 1_024;
         let before = out.len();
         for number in low..=end {
             let at = slot(number);
@@ -234,7 +238,7 @@ impl SentPackets {
                 Some(ccfb::Arrival { before: None, .. }) => continue,
                 Some(ccfb::Arrival { before, ecn }) => {
                     let ticks = i64::from(before.unwrap_or_default());
-                    (Some(report_us - ticks * 15_625 / 16), ecn)
+                    (Some(report_us.saturating_sub(ticks * 15_625 / 16)), ecn)
                 }
                 None => (None, self.ecn),
             };
@@ -371,6 +375,40 @@ mod tests {
         let after = read(&mut sent, 200_000, &twcc(1, &[Some(wrap + 3_000)])).unwrap();
         let step = after[0].arrived.unwrap() - before[0].arrived.unwrap();
         assert_eq!(step, 4_000);
+    }
+
+    #[test]
+    fn what_was_sent_later_than_the_turn_began_was_sent_just_now() {
+        let mut sent = SentPackets::new(0, false, Ecn::NotEct);
+        sent.sent(at(1_003_000), 1_000, false, (7, 0));
+        assert_eq!(sent.unheard_since(at(1_000_000)), Some(at(1_000_000)));
+        assert_eq!(sent.unheard_since(at(1_004_000)), Some(at(1_003_000)));
+    }
+
+    #[test]
+    fn a_clock_that_leaps_again_and_again_comes_to_no_end() {
+        let report = |sent: &mut SentPackets, time| {
+            let arrivals = [Some(ccfb::Arrival {
+                ecn: Ecn::NotEct,
+                before: Some(8_000),
+            })];
+            let stream = ccfb::StreamReport {
+                ssrc: 7,
+                begin_sequence: 0,
+                arrivals: &arrivals,
+            };
+            let mut buffer = vec![0; 200];
+            let len = build::ccfb(&mut buffer, 1, time, &[stream]).unwrap();
+            read(sent, 50_000, &buffer[..len])
+        };
+        for (ticks, total) in [(0, i64::MAX - 5), (1 << 31, i64::MIN + 5)] {
+            let mut by_stream = sent(0, 1, true);
+            by_stream.clock.last = Some((ticks, total));
+            assert!(report(&mut by_stream, ticks.wrapping_add(1 << 30)).is_ok());
+            let mut by_number = sent(0, 1, false);
+            by_number.clock.last = Some((ticks >> 8, total));
+            assert!(read(&mut by_number, 50_000, &twcc(0, &[Some(1 << 40)])).is_ok());
+        }
     }
 
     #[test]
