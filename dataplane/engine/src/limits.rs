@@ -73,6 +73,11 @@ pub const KEYFRAME_THROTTLE_US: u64 = 400_000;
 pub const KEYFRAME_WAIT_US: u64 = 1_000_000;
 /// Keyframe requests of one viewer's RTCP that are looked at in [`VIEWER_PERIOD_US`].
 pub const VIEWER_KEYFRAMES: u32 = 32;
+/// A viewer that was sent a keyframe and asks for another is heeded this often, microseconds, as each of them costs all
+/// other viewers quality, ...
+pub const VIEWER_KEYFRAME_US: u64 = 2_000_000;
+/// ... after so many at once.
+pub const VIEWER_KEYFRAME_BURST: u64 = 8;
 
 /// Sequence numbers of a viewer's NACKs that are looked at in [`VIEWER_PERIOD_US`].
 pub const VIEWER_NACKS: u32 = 1_024;

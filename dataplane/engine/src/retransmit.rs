@@ -75,7 +75,7 @@ impl Engine {
             self.drop_of(transport, DropReason::RateLimited);
         }
         if let Some(encoding) = gone {
-            self.mend_by_keyframe(now, transport, encoding);
+            self.mend_by_keyframe(now, (transport, row), encoding);
         }
         if let Some(counters) = self.subscription_counters(row) {
             counters.nack_messages_received.add(1);
@@ -93,11 +93,16 @@ impl Engine {
 
     /// A viewer that was away for longer than the history reaches back asks for what nobody has any more. Browsers
     /// ask for a keyframe themselves, but only after seconds without a picture.
-    fn mend_by_keyframe(&mut self, now: Micros, transport: u32, encoding: RowLink) {
-        let within = self.transports[transport as usize]
-            .as_deref_mut()
-            .is_some_and(|transport| transport.budget.take_keyframe(now));
-        if within {
+    fn mend_by_keyframe(
+        &mut self,
+        now: Micros,
+        (transport, subscription): (u32, u32),
+        encoding: RowLink,
+    ) {
+        let transport = self.transports[transport as usize].as_deref_mut();
+        let subscriber = self.subscriptions[subscription as usize].as_deref_mut();
+        let within = transport.is_some_and(|transport| transport.budget.take_keyframe(now));
+        if within && subscriber.is_some_and(|s| s.may_ask_for_keyframe(now)) {
             self.want_keyframe(now, encoding);
         }
     }

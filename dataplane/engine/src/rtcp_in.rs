@@ -253,14 +253,17 @@ impl Engine {
         let encoding = source
             .or(subscriber.target)
             .filter(|_| !subscriber.is_paused());
+        let asked = encoding.filter(|_| counted && !repeated);
+        let asked = asked.filter(|_| subscriber.may_ask_for_keyframe(now));
+        let refused = !counted || (asked.is_none() && encoding.is_some() && !repeated);
         if let Some(counters) = self.subscription_counters(subscription) {
             counters.plis_received.add(u64::from(fir.is_none()));
             counters.firs_received.add(u64::from(fir.is_some()));
         }
-        if !counted {
+        if refused {
             return self.drop_of(row, DropReason::RateLimited);
         }
-        if let Some(encoding) = encoding.filter(|_| !repeated) {
+        if let Some(encoding) = asked {
             self.want_keyframe(now, encoding);
         }
     }

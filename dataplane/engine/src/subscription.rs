@@ -94,6 +94,9 @@ pub(crate) struct Subscriber {
     pub(crate) fir_sequence: Option<u8>,
     /// Timestamp of the keyframe counted last, and the index of its first packet.
     pub(crate) last_keyframe: Option<(u32, u64)>,
+    /// Of what it asked for keyframes: the index of the one it had then, and until when others are paid for.
+    asked_after: Option<u64>,
+    keyframes_due: Micros,
     pub(crate) freezes: Freezes,
     pub(crate) state: SubscriptionState,
 }
@@ -183,6 +186,8 @@ impl Subscriber {
             protection: fec_next.map(|next| Box::new(Protection::new(next))),
             fir_sequence: None,
             last_keyframe: None,
+            asked_after: None,
+            keyframes_due: Micros(0),
             freezes: Freezes::default(),
             state,
         };

@@ -1,7 +1,9 @@
 //! How a viewer's losses are made good: sent again, sent twice, or by repair packets.
 
 use super::Subscriber;
-use crate::limits::{RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US};
+use crate::limits::{
+    RTX_REPEAT_MAX_US, RTX_REPEAT_MIN_US, VIEWER_KEYFRAME_BURST, VIEWER_KEYFRAME_US,
+};
 use crate::packet::Packet;
 use crate::protection::Protection;
 use crate::time::Micros;
@@ -39,6 +41,21 @@ impl Subscriber {
             }
             self.playout.set_protected(protection.is_on());
         }
+    }
+
+    /// Whether a keyframe that the viewer asks for is asked of the publisher: again and again until one was sent, and for
+    /// another after that only now and then.
+    pub(crate) fn may_ask_for_keyframe(&mut self, now: Micros) -> bool {
+        let served = self.last_keyframe.map_or(0, |(_, index)| index);
+        if self.asked_after == Some(served) {
+            return true;
+        }
+        let due = self.keyframes_due.max(now);
+        if due.since(now) >= VIEWER_KEYFRAME_BURST * VIEWER_KEYFRAME_US {
+            return false;
+        }
+        (self.asked_after, self.keyframes_due) = (Some(served), due + VIEWER_KEYFRAME_US);
+        true
     }
 
     /// Whether a repair packet is to be sent.

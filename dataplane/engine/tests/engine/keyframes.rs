@@ -49,6 +49,40 @@ fn requests_of_many_viewers_are_one() {
 }
 
 #[test]
+fn who_asks_for_one_keyframe_after_the_other_does_not_get_them_at_the_others_cost() {
+    let mut world = World::new(1);
+    let publisher = world.client(0, false);
+    let track = world.video(publisher);
+    let viewers = [0, 0].map(|worker| {
+        let viewer = world.client(worker, true);
+        (viewer, media_ssrc(world.subscribe(viewer, track)))
+    });
+    // Thirty seconds in which the publisher does as it is told.
+    let mut answered = world.plis(publisher).len();
+    let mut keyframe = true;
+    for index in 0..1_500_u64 {
+        let payload = vp8(keyframe, index);
+        let timestamp = index as u32 * 1_800;
+        let packet = Rtp::new(10, VP8, index, timestamp, &payload).with(ExtensionKind::Mid, b"1");
+        world.send(publisher, &packet);
+        world.send_rtcp(viewers[0].0, &pli(viewers[0].1));
+        world.advance(20_000);
+        let asked = world.plis(publisher).len();
+        keyframe = std::mem::replace(&mut answered, asked) < asked;
+    }
+    let most = limits::VIEWER_KEYFRAME_BURST + 30_000_000 / limits::VIEWER_KEYFRAME_US;
+    assert!((10..=most as usize).contains(&answered), "{answered}");
+    assert!(world.drops(0, ion_tables::DropReason::RateLimited) > 0);
+    // The other one needs one at last, and again until it comes.
+    world.send_rtcp(viewers[1].0, &pli(viewers[1].1));
+    world.advance(limits::KEYFRAME_THROTTLE_US);
+    assert_eq!(world.plis(publisher).len(), answered + 1);
+    world.send_rtcp(viewers[1].0, &pli(viewers[1].1));
+    world.advance(limits::KEYFRAME_THROTTLE_US);
+    assert_eq!(world.plis(publisher).len(), answered + 2);
+}
+
+#[test]
 fn nobody_is_bothered_for_a_viewer_that_has_no_keys_yet() {
     let mut world = World::new(1);
     let publisher = world.client(0, false);
