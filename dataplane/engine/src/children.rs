@@ -71,11 +71,11 @@ impl Children {
         }
     }
 
-    /// Lists a subscription of this worker at its transport and track, or nowhere.
-    pub(crate) fn list_subscription(&mut self, row: u32, at: Option<(u32, u32)>) {
+    /// Lists a subscription of this worker at its transport and track, or nowhere. Returns whether it was elsewhere.
+    pub(crate) fn list_subscription(&mut self, row: u32, at: Option<(u32, u32)>) -> bool {
         let before = self.listed_subscriptions[row as usize];
         if before == at {
-            return;
+            return false;
         }
         if let Some((transport, track)) = before {
             remove(&mut self.subscriptions_of_transport, transport, row);
@@ -90,6 +90,7 @@ impl Children {
             self.subscriptions_of_track[track as usize].push(row);
         }
         self.listed_subscriptions[row as usize] = at;
+        true
     }
 
     /// Lists an encoding of this worker at its transport, or nowhere.

@@ -245,6 +245,9 @@ impl Engine {
         for subscription in self.children.subscriptions_of_track[row as usize].clone() {
             self.subscription_changed(now, subscription);
         }
+        if config.seat > 0 {
+            self.update_feeds(now, link(row, &config));
+        }
         self.retarget(now, row);
     }
 

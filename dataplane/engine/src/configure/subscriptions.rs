@@ -27,21 +27,32 @@ impl Engine {
                 || before.config.rtx_ssrc != config.rtx_ssrc
                 || before.config.fec_ssrc != config.fec_ssrc
         });
+        // What else follows looks at all viewers of a track: not for each row that a rescan reads as it was, or that is
+        // another worker's.
+        let watches = |config: &SubscriptionConfig| (config.track, config.max_layer, config.flags);
+        let mut is_new = match before {
+            Some(before) => ends || watches(&before.config) != watches(&config),
+            None => own,
+        };
         if ends {
             self.end_subscription(row);
         }
-        self.children.list_subscription(row, listed);
+        is_new |= self.children.list_subscription(row, listed);
         if own {
             self.begin_subscription(now, link, config);
         }
-        for track in track_before.into_iter().chain([config.track]) {
-            self.update_feeds(now, track);
+        if is_new {
+            for track in track_before.into_iter().chain([config.track]) {
+                self.update_feeds(now, track);
+            }
         }
         self.retarget_one(now, row);
-        self.watch_layers(now, config.track);
+        if is_new {
+            self.watch_layers(now, config.track);
+        }
     }
 
-    fn update_feeds(&mut self, now: Micros, track: RowLink) {
+    pub(super) fn update_feeds(&mut self, now: Micros, track: RowLink) {
         let Some(config) = self.tracks.get(track.row as usize).and_then(Option::as_ref) else {
             return;
         };
