@@ -5,6 +5,7 @@
 
 pub(crate) mod client;
 pub(crate) mod sdk;
+pub(crate) mod world;
 
 use ion_api::backend::{
     Backend, Created, Participant, Play, PlayRequest, PublishRequest, SessionRef, Sources,

@@ -2,6 +2,7 @@
 
 use super::Server;
 use super::client::{Answered, Client};
+use super::world::channels_are_open;
 use futures_util::{SinkExt, StreamExt};
 use ion_api::accounts::Accounts;
 use ion_api::auth::Auth;
@@ -26,12 +27,20 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// Serves HTTP for a core, as `--dev` does.
 pub(crate) async fn serve(server: &Server) -> SocketAddr {
+    serve_with(server, |_| {}).await
+}
+
+pub(crate) async fn serve_with(
+    server: &Server,
+    change: impl FnOnce(&mut ion_api::Config),
+) -> SocketAddr {
     let accounts = Arc::new(Accounts::ephemeral(Keys::default()).unwrap());
     let config = ion_api::Config::new(Auth {
         accounts,
         dev: true,
     });
-    let config = config.unwrap();
+    let mut config = config.unwrap();
+    change(&mut config);
     let router = ion_api::router(Arc::clone(&server.handle), config);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -68,15 +77,7 @@ pub(crate) struct Sdk {
 
 impl Sdk {
     pub(crate) async fn join(http: SocketAddr, room: &str, who: &str) -> Self {
-        let join = Join {
-            protocol: PROTOCOL,
-            room: Some(room.to_owned()),
-            identity: Some(who.to_owned()),
-            ..Join::default()
-        };
-        let url = format!("ws://{http}/v1/signal");
-        let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
-        say(&mut socket, 1, Request::Join(join)).await;
+        let mut socket = knock(http, room, who).await;
         let joined = match hear(&mut socket).await {
             Some(ServerMessage::Answer {
                 id: 1,
@@ -324,6 +325,17 @@ impl Channels {
         }
     }
 
+    /// With a reliable channel, which the server has taken.
+    pub(crate) async fn opened(sdk: &mut Sdk, to: &Answered) -> Self {
+        let mut channels = Self::new();
+        channels.turns(&mut sdk.client, to, 4).await;
+        channels.open(0, "reliable");
+        channels.turns(&mut sdk.client, to, 4).await;
+        sdk.event(|event| channels_are_open(event).filter(|is_open| *is_open))
+            .await;
+        channels
+    }
+
     pub(crate) fn open(&mut self, id: u16, label: &str) {
         let length = u8::try_from(label.len()).unwrap();
         let mut open = vec![3, 0, 0, 0, 0, 0, 0, 0, 0, length, 0, 0];
@@ -338,6 +350,16 @@ impl Channels {
             .unwrap()
             .write_with_ppi(message, Ppi::Binary)
             .unwrap();
+    }
+
+    /// Lets packets go to and fro so many times.
+    pub(crate) async fn turns(&mut self, client: &mut Client, to: &Answered, count: u32) {
+        let mut turns = 0;
+        let until = |_: &mut Self| {
+            turns += 1;
+            turns == count
+        };
+        self.exchange(client, to, until).await;
     }
 
     /// Lets packets go to and fro until something is true.
@@ -383,6 +405,25 @@ impl Channels {
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A socket that has asked to be let in.
+async fn knock(http: SocketAddr, room: &str, who: &str) -> Socket {
+    let join = Join {
+        protocol: PROTOCOL,
+        room: Some(room.to_owned()),
+        identity: Some(who.to_owned()),
+        ..Join::default()
+    };
+    let url = format!("ws://{http}/v1/signal");
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    say(&mut socket, 1, Request::Join(join)).await;
+    socket
+}
+
+/// Asks to be let in; what is said to that, `None` if the socket is closed instead.
+pub(crate) async fn asks_in_vain(http: SocketAddr, room: &str, who: &str) -> Option<ServerMessage> {
+    hear(&mut knock(http, room, who).await).await
+}
 
 async fn say(socket: &mut Socket, id: u32, request: Request) {
     let id = Some(id);
