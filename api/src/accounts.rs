@@ -31,6 +31,7 @@ pub use revocations::{RevocationInfo, Subject};
 pub use users::{UserChange, UserInfo};
 
 use keys::LiveKey;
+use revocations::Revoked;
 
 /// Keys, users and revocations.
 pub struct Accounts {
@@ -48,8 +49,8 @@ struct Live {
     keys: HashMap<String, LiveKey>,
     /// Users who may not come in.
     disabled: HashSet<String>,
-    /// By id, as [`Subject::id`] makes it: tokens issued up to then are no good.
-    revoked: HashMap<String, u64>,
+    /// By id, as [`Subject::id`] makes it.
+    revoked: HashMap<String, Revoked>,
 }
 
 impl std::fmt::Debug for Accounts {
@@ -121,11 +122,12 @@ impl Accounts {
             }
         })?;
         accounts.for_each(Kind::Revocation, |document| {
-            if let Some(until_s) = revocations::until(document) {
-                live.revoked.insert(document.id.clone(), until_s);
+            if let Some(revoked) = revocations::revoked(document) {
+                live.revoked.insert(document.id.clone(), revoked);
             }
         })?;
         *accounts.live_mut() = live;
+        accounts.forget().map_err(|_| DocumentError::Failed)?;
         Ok(accounts)
     }
 

@@ -128,7 +128,7 @@ pub const SOURCES: usize = 16;
 /// Bytes of one source.
 pub const SOURCE_BYTES: usize = 32;
 
-/// Longest life of a token that the API issues, and longest time that it is refreshed for, seconds.
+/// Longest life of a token, and longest time that it is refreshed for, seconds.
 pub const TOKEN_TTL_S: u64 = 366 * 24 * 3600;
 
 /// Longest time for which the secret before the last one is still accepted, seconds.

@@ -153,6 +153,9 @@ pub enum TokenError {
     /// `exp` is missing or no number.
     #[error("the token has no usable `exp`")]
     NoExpiry,
+    /// `exp` is more than [`limits::TOKEN_TTL_S`] after it was issued: revocations are not kept for longer.
+    #[error("the token is good for more than 366 days")]
+    TooLong,
     /// It was revoked, or its holder was kicked or may not come in any more.
     #[error("the token was revoked")]
     Revoked,
@@ -265,8 +268,13 @@ pub(crate) fn verify_with(token: &str, secret: &str, expiry: Expiry) -> Result<C
             _ => TokenError::Malformed,
         })?;
     // A token from the future would outlive every revocation until then.
-    match claims.iat.is_some_and(|iat| iat > now_s() + LEEWAY_S) {
-        true => Err(TokenError::NotYetValid),
+    if claims.iat.is_some_and(|iat| iat > now + LEEWAY_S) {
+        return Err(TokenError::NotYetValid);
+    }
+    // Where it does not say when it was issued, it may have been just now.
+    let issued = claims.iat.or(claims.nbf).unwrap_or(now + LEEWAY_S);
+    match claims.exp > issued.saturating_add(limits::TOKEN_TTL_S) {
+        true => Err(TokenError::TooLong),
         false => Ok(claims),
     }
 }

@@ -4,6 +4,9 @@
 //! refused, later ones pass. Whoever is to come back gets a new token. The time is ahead of the
 //! server's clock by as much as an issuer's may be, or a token of a fast clock would outlive it;
 //! tokens that this server issues meanwhile are dated after it ([`Accounts::issue`]).
+//!
+//! No token is good for longer than [`limits::TOKEN_TTL_S`], so that a revocation can be forgotten when
+//! the last token that it is about has expired.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,14 +59,36 @@ pub struct RevocationInfo {
     pub id: String,
     /// Tokens issued up to this time are refused: ten seconds ahead, as clocks differ.
     pub issued_until_s: u64,
+    /// When it is forgotten, as all these tokens have expired.
+    pub forgotten_at_s: u64,
     /// Why, for people.
     pub reason: String,
 }
 
-pub(super) fn until(document: &Document) -> Option<u64> {
-    serde_json::from_str::<RevocationInfo>(&document.body)
-        .ok()
-        .map(|revocation| revocation.issued_until_s)
+/// A revocation as requests need it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Revoked {
+    until_s: u64,
+    forgotten_at_s: u64,
+}
+
+impl Revoked {
+    fn is_forgotten(self, now_s: u64) -> bool {
+        self.forgotten_at_s < now_s
+    }
+
+    #[cfg(test)]
+    pub(super) fn expire(&mut self) {
+        self.forgotten_at_s = 0;
+    }
+}
+
+pub(super) fn revoked(document: &Document) -> Option<Revoked> {
+    let found: RevocationInfo = serde_json::from_str(&document.body).ok()?;
+    Some(Revoked {
+        until_s: found.issued_until_s,
+        forgotten_at_s: found.forgotten_at_s,
+    })
 }
 
 impl Live {
@@ -86,8 +111,8 @@ impl Live {
         ];
         ids.iter()
             .filter_map(|id| self.revoked.get(id))
+            .map(|revoked| revoked.until_s)
             .max()
-            .copied()
     }
 }
 
@@ -99,31 +124,56 @@ impl Accounts {
     pub fn revoke(&self, subject: &Subject, reason: &str) -> Result<RevocationInfo, Problem> {
         let _changing = self.changing();
         let id = subject.id();
+        if self.live().revoked.len() >= limits::REVOCATIONS {
+            self.forget()?;
+        }
         let known = self.live().revoked.len();
         if known >= limits::REVOCATIONS && !self.live().revoked.contains_key(&id) {
             return Err(Problem::limit_reached(format!(
-                "there are {known} revocations: take back those whose tokens have expired, or \
-                 rotate a key"
+                "there are {known} revocations: take some back, or rotate a key"
             )));
         }
         let mut reason = reason.to_owned();
         reason.truncate(reason.floor_char_boundary(limits::LABEL_BYTES));
-        // A token is revoked as a whole, whenever it was issued.
-        let issued_until_s = match subject {
-            Subject::Token(_) => WHENEVER_S,
-            _ => now_s() + LEEWAY_S - 1,
+        let now = now_s();
+        let (issued_until_s, begins_at_s) = match subject {
+            // A token is revoked as a whole, whenever it was issued, be it one that begins in a year.
+            Subject::Token(_) => (WHENEVER_S, now + limits::TOKEN_TTL_S),
+            _ => (now + LEEWAY_S - 1, now + LEEWAY_S),
         };
         let revocation = RevocationInfo {
             id: id.clone(),
             issued_until_s,
+            forgotten_at_s: begins_at_s + limits::TOKEN_TTL_S + LEEWAY_S,
             reason,
         };
         let body = written(&revocation)?;
         self.documents
             .put(Kind::Revocation, &id, Expected::Any, &body)
             .map_err(refused)?;
-        self.live_mut().revoked.insert(id, issued_until_s);
+        let revoked = Revoked {
+            until_s: issued_until_s,
+            forgotten_at_s: revocation.forgotten_at_s,
+        };
+        self.live_mut().revoked.insert(id, revoked);
         Ok(revocation)
+    }
+
+    /// Forgets revocations that are about no token any more; the caller holds `changing`, or nobody
+    /// else knows of `self` yet.
+    pub(super) fn forget(&self) -> Result<(), Problem> {
+        let now = now_s();
+        let live = self.live();
+        let over = live.revoked.iter().filter(|(_, one)| one.is_forgotten(now));
+        let over: Vec<String> = over.map(|(id, _)| id.clone()).collect();
+        drop(live);
+        for id in over {
+            self.documents
+                .delete(Kind::Revocation, &id, Expected::Any)
+                .map_err(refused)?;
+            self.live_mut().revoked.remove(&id);
+        }
+        Ok(())
     }
 
     /// Revocations in order of their ids.

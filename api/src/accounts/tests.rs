@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::documents::{Expected, Memory};
+use crate::limits;
 use crate::names::{Identity, RoomName};
 use crate::token::{Grants, mint, sign};
 
@@ -159,6 +160,58 @@ fn revocations_refuse_what_was_issued_before_them_and_nothing_else() {
         accounts.unrevoke("room:lobby").unwrap_err().kind,
         "not-found"
     );
+}
+
+#[test]
+fn revocations_are_forgotten_when_their_tokens_have_expired() {
+    let documents = Arc::new(Memory::default());
+    let open = || {
+        let documents: Arc<dyn Documents> = Arc::clone(&documents) as Arc<dyn Documents>;
+        Accounts::open(documents, Sealer::ephemeral().unwrap(), Keys::default()).unwrap()
+    };
+    let (accounts, now) = (open(), now_s());
+    let user = |n: usize| Subject::User(identity(&format!("u{n}")));
+    let made = accounts.revoke(&user(0), "").unwrap();
+    let last = made.issued_until_s + limits::TOKEN_TTL_S;
+    assert!(made.forgotten_at_s > last, "the last of its tokens");
+    let token = Subject::Token(identity("t"));
+    let made = accounts.revoke(&token, "").unwrap();
+    assert!(made.forgotten_at_s > now + 2 * limits::TOKEN_TTL_S);
+    // Others, of whom so many are about no token any more.
+    let fill = |over: usize| {
+        for n in 1..limits::REVOCATIONS - 1 {
+            let id = user(n).id();
+            let forgotten_at_s = if n <= over { now - 1 } else { now + 600 };
+            let one = RevocationInfo {
+                id: id.clone(),
+                forgotten_at_s,
+                ..RevocationInfo::default()
+            };
+            let body = written(&one).unwrap();
+            let version = documents.put(Kind::Revocation, &id, Expected::Any, &body);
+            assert!(version.is_ok());
+        }
+    };
+    let kept = || documents.count(Kind::Revocation).unwrap();
+    fill(0);
+    let accounts = open();
+    assert_eq!(kept(), limits::REVOCATIONS);
+    let late = user(limits::REVOCATIONS);
+    assert_eq!(
+        accounts.revoke(&late, "").unwrap_err().kind,
+        "limit-reached"
+    );
+    assert!(accounts.revoke(&user(7), "").is_ok(), "it is there");
+    // A start forgets, and so does the need for room.
+    fill(5);
+    let restarted = open();
+    assert_eq!(kept(), limits::REVOCATIONS - 5);
+    for one in accounts.live_mut().revoked.values_mut().take(3) {
+        one.expire();
+    }
+    assert!(accounts.revoke(&late, "").is_ok());
+    assert_eq!(accounts.live().revoked.len(), limits::REVOCATIONS - 2);
+    drop(restarted);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::token::{Grants, Keys, sign};
 
 const KEY: &str = "key";
 const SECRET: &str = "a secret of thirty-two characters";
+const YEAR: u64 = crate::limits::TOKEN_TTL_S;
 
 fn auth(dev: bool) -> Auth {
     let keys = Keys::from_iter([(KEY, SECRET), ("other", "other secret")]);
@@ -119,6 +120,16 @@ fn bad_tokens_are_401_with_a_challenge() {
     let cases = [
         ("expired", with(|c| c.exp = now() - 60), "token-expired"),
         ("not yet", with(|c| c.nbf = Some(now() + 300)), invalid),
+        (
+            "good for too long",
+            with(|c| c.exp = now() + YEAR + 60),
+            invalid,
+        ),
+        (
+            "good for too long, begun long ago",
+            with(|c| (c.iat, c.exp) = (Some(now() - YEAR), now() + 60)),
+            invalid,
+        ),
         ("foreign key", with(|c| c.iss = "nobody".into()), invalid),
         (
             "another key's name",
@@ -210,6 +221,8 @@ fn clocks_may_differ_a_little() {
         c.nbf = Some(now() + 3);
     });
     assert!(publish(&auth(false), &bearer(&token)).is_ok());
+    let longest = with(|c| c.exp = now() + YEAR + 3);
+    assert!(publish(&auth(false), &bearer(&longest)).is_ok());
 }
 
 #[test]

@@ -1,8 +1,12 @@
 //! Making and governing rooms, over HTTP.
 
+use std::sync::Arc;
+
 use axum::http::Method;
+use ion_api::accounts::{Quota, Subject};
 use ion_api::documents::Expected;
-use ion_api::govern::{Act, Cap, RoomSettings};
+use ion_api::govern::{Act, Cap, Maker, RoomSettings};
+use ion_api::limits;
 use ion_api::model::MediaKind;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
@@ -268,15 +272,39 @@ async fn moving_into_another_room_needs_a_say_there() {
         room_admin: true,
         room: "lobby".into(),
         ..Grants::default()
-    });
-    for path in [
-        "/v1/rooms/lobby/merge",
-        "/v1/rooms/lobby/participants/vera/move",
-    ] {
-        let answer = api
-            .send(Method::POST, path, &[&of_one, JSON], "{\"to\":\"b\"}")
-            .await;
-        assert_eq!(answer.code(), 403, "{path}");
+    };
+    // To make rooms is no say in those that others made.
+    let maker = Grants {
+        room_create: true,
+        destination_room: "c".into(),
+        ..admin.clone()
+    };
+    let mover = Grants {
+        destination_room: "b".into(),
+        ..admin.clone()
+    };
+    for (grants, code) in [(admin, 403), (maker, 403), (mover, 204)] {
+        let auth = token(grants);
+        for (method, path, body) in [
+            (Method::POST, "merge", "{\"to\":\"b\"}"),
+            (Method::POST, "participants/vera/move", "{\"to\":\"b\"}"),
+            (Method::PUT, "tracks/PB_7/rooms/b", ""),
+        ] {
+            let path = format!("/v1/rooms/lobby/{path}");
+            let answer = api.send(method, &path, &[&auth, JSON], body).await;
+            assert_eq!(answer.code(), code, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kick_kicks_though_no_more_tokens_can_be_revoked() {
+    let config = config(false);
+    let accounts = Arc::clone(&config.auth.accounts);
+    let api = Api::with(Fake::default(), config);
+    for n in 0..limits::REVOCATIONS {
+        let subject = Subject::User(who(&format!("u{n}")));
+        accounts.revoke(&subject, "").unwrap();
     }
     let path = "/v1/rooms/lobby/tracks/PB_7/rooms/b";
     assert_eq!(

@@ -8,7 +8,7 @@ use ion_api::token::{Claims, Grants, Keys, mint};
 use crate::settings::Flags;
 
 /// Longest life of a token: a year.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_secs(ion_api::limits::TOKEN_TTL_S);
 
 /// Arguments of `ion token create`.
 #[derive(Debug, clap::Args)]
