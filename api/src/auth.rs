@@ -162,15 +162,17 @@ impl Auth {
         }
     }
 
-    /// May the caller bring participants or publications into `room`, which may not be there yet?
+    /// May the caller bring participants or publications into `room`, which may not be there yet? To
+    /// make rooms is another matter: it gives no say in those of others.
     ///
     /// # Errors
     /// 401 or 403.
     pub fn opener(&self, headers: &HeaderMap, room: &RoomName) -> Result<(), Problem> {
         match self.caller(headers, Expiry::Enforce)? {
             Caller::Guest(_) => Ok(()),
-            Caller::Token(claims) if creates(&claims) || governs(&claims, room) => Ok(()),
-            Caller::Token(_) => Err(lacking("`roomAdmin` for the other room, or `roomCreate`")),
+            Caller::Token(claims) if claims.video.destination_room == room.as_str() => Ok(()),
+            Caller::Token(claims) if governs(&claims, room) => Ok(()),
+            Caller::Token(_) => Err(lacking("`destinationRoom` that is the other room")),
         }
     }
 

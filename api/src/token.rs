@@ -106,6 +106,9 @@ pub struct Grants {
     /// May see and govern `room`.
     #[serde(skip_serializing_if = "is_false")]
     pub room_admin: bool,
+    /// The room that what `room_admin` governs may be moved or forwarded to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub destination_room: String,
     /// May create rooms.
     #[serde(skip_serializing_if = "is_false")]
     pub room_create: bool,
@@ -150,12 +153,12 @@ pub enum TokenError {
     /// `nbf` is still to come.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `exp` is missing or no number.
-    #[error("the token has no usable `exp`")]
-    NoExpiry,
     /// `exp` is more than [`limits::TOKEN_TTL_S`] after it was issued: revocations are not kept for longer.
     #[error("the token is good for more than 366 days")]
     TooLong,
+    /// `exp` is missing or no number.
+    #[error("the token has no usable `exp`")]
+    NoExpiry,
     /// It was revoked, or its holder was kicked or may not come in any more.
     #[error("the token was revoked")]
     Revoked,
@@ -267,6 +270,7 @@ pub(crate) fn verify_with(token: &str, secret: &str, expiry: Expiry) -> Result<C
             ErrorKind::InvalidAlgorithm => TokenError::Algorithm,
             _ => TokenError::Malformed,
         })?;
+    let now = now_s();
     // A token from the future would outlive every revocation until then.
     if claims.iat.is_some_and(|iat| iat > now + LEEWAY_S) {
         return Err(TokenError::NotYetValid);

@@ -110,9 +110,13 @@ pub(crate) fn check_attributes(attributes: &BTreeMap<String, String>) -> Result<
 
 /// 422 for grants that no token could hold.
 pub(crate) fn check_grants(grants: &Grants) -> Result<(), Problem> {
-    if !grants.room.is_empty() {
-        names::RoomName::parse(&grants.room)
-            .map_err(|error| Problem::invalid(format!("grants.room {error}")))?;
+    let rooms = [
+        ("room", &grants.room),
+        ("destinationRoom", &grants.destination_room),
+    ];
+    for (name, room) in rooms.iter().filter(|(_, room)| !room.is_empty()) {
+        names::RoomName::parse(room)
+            .map_err(|error| Problem::invalid(format!("grants.{name} {error}")))?;
     }
     let sources = &grants.can_publish_sources;
     if sources.len() > limits::SOURCES || sources.iter().any(|s| s.len() > limits::SOURCE_BYTES) {

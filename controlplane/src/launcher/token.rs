@@ -34,6 +34,9 @@ pub struct TokenArgs {
     /// May see into the room and govern it over /v1
     #[arg(long)]
     pub admin: bool,
+    /// Room that --admin may move participants to, and forward tracks to
+    #[arg(long, requires = "admin")]
+    pub destination_room: Option<String>,
     /// May list all rooms and see the server's status over /v1
     #[arg(long)]
     pub list: bool,
@@ -65,6 +68,10 @@ pub fn create(args: &TokenArgs, keys: &Keys) -> Result<String, String> {
         return Err("--key and --secret must not be empty; give those of the server".to_owned());
     }
     let room = RoomName::parse(&args.room).map_err(|e| format!("--room {e}"))?;
+    let destination = args.destination_room.as_deref().map(RoomName::parse);
+    let destination = destination
+        .transpose()
+        .map_err(|e| format!("--destination-room {e}"))?;
     let identity = Identity::parse(&args.identity).map_err(|e| format!("--identity {e}"))?;
     let both = !args.publish && !args.subscribe;
     let claims = Claims {
@@ -77,6 +84,7 @@ pub fn create(args: &TokenArgs, keys: &Keys) -> Result<String, String> {
             can_publish_data: Some(args.publish || both),
             can_subscribe: Some(args.subscribe || both),
             room_admin: args.admin,
+            destination_room: destination.map(String::from).unwrap_or_default(),
             room_list: args.list,
             server_admin: args.server_admin,
             hidden: args.hidden,
@@ -179,6 +187,8 @@ mod tests {
         let own = claims("--room r --identity i --key own --secret s3 --admin --list").unwrap();
         assert_eq!(own.iss, "own");
         assert!(own.video.room_admin && own.video.room_list);
+        let mover = claims("--room r --identity i --admin --destination-room s").unwrap();
+        assert_eq!(mover.video.destination_room, "s");
     }
 
     #[test]
@@ -186,6 +196,10 @@ mod tests {
         for (line, word) in [
             ("--room a/b --identity i", "--room"),
             ("--room r --identity ..", "--identity"),
+            (
+                "--room r --identity i --admin --destination-room ..",
+                "--destination-room",
+            ),
             ("--room r --identity i --ttl 1y", "--ttl 1y"),
             ("--room r --identity i --ttl 0s", "--ttl 0s"),
             ("--room r --identity i --ttl 99999999999999999999d", "--ttl"),
