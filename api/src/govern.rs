@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::accounts::Quota;
 use crate::documents::Expected;
 use crate::names::{Identity, RoomName};
 use crate::signal::model::{Permissions, SubscriptionRule};
@@ -90,6 +91,15 @@ pub struct Cap {
     pub max_bitrate_bps: Option<u32>,
 }
 
+/// An API key that makes a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Maker {
+    /// The key.
+    pub key: String,
+    /// How much it may hold.
+    pub quota: Quota,
+}
+
 /// What to do in a room. All of one act happens, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
@@ -99,6 +109,8 @@ pub enum Act {
         expected: Expected,
         /// How it is to be.
         settings: RoomSettings,
+        /// The API key that makes it, where it is made, and how many that key may have.
+        maker: Option<Maker>,
     },
     /// Ends the room and everybody's stay in it.
     Close,

@@ -155,6 +155,12 @@ struct Room {
     seats: Vec<PublicationId>,
 }
 
+impl Room {
+    fn is_made_by(&self, key: &str) -> bool {
+        self.settings.maker.as_deref() == Some(key)
+    }
+}
+
 /// A participant.
 #[derive(Debug)]
 struct Participant {

@@ -32,7 +32,7 @@ pub struct KeyLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub participants: Option<NonZeroU32>,
-    /// Rooms that they are in at once; who would be in one more gets a 429.
+    /// Rooms at once that they are in or that were made with them; one more gets a 429.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub rooms: Option<NonZeroU32>,
@@ -43,7 +43,7 @@ pub struct KeyLimits {
 pub struct Quota {
     /// Participants of all kinds.
     pub participants: u32,
-    /// Rooms that they are in.
+    /// Rooms that they are in, or that were made with the key.
     pub rooms: u32,
 }
 

@@ -28,7 +28,7 @@ pub struct KeyList {
 pub struct KeyUsage {
     /// Participants, publishers and viewers.
     pub participants: u32,
-    /// Rooms that they are in.
+    /// Rooms that they are in, or that were made with the key.
     pub rooms: u32,
 }
 

@@ -18,7 +18,7 @@ use crate::accounts::{self, Page, Versioned};
 use crate::backend::Backend;
 use crate::documents::Expected;
 use crate::exchange::{self, App, Made, State};
-use crate::govern::Act;
+use crate::govern::{Act, Maker};
 use crate::limits;
 use crate::model::rooms::{
     Destination, NewData, NewRoom, RoomChange, RoomDetails, RoomSettings, RoomView, Split,
@@ -137,11 +137,19 @@ async fn create<B: Backend>(
         audio: new.audio,
     };
     check(&settings)?;
+    let maker = caller.key().map(|key| Maker {
+        key: key.to_owned(),
+        quota: app.auth.accounts.quota(key),
+    });
     let (app, room) = (Arc::clone(&app), new.name);
     let making = Arc::clone(&app);
     let make = async move {
         let expected = Expected::Absent;
-        let act = Act::Configure { expected, settings };
+        let act = Act::Configure {
+            expected,
+            settings,
+            maker,
+        };
         done(&making, room.clone(), act)
             .await
             .map_err(|problem| match problem.kind {
@@ -205,6 +213,7 @@ async fn change<B: Backend>(
     let act = Act::Configure {
         expected,
         settings: settings.clone(),
+        maker: None,
     };
     done(&app, room.clone(), act).await?;
     match shown(&app, &room).await {

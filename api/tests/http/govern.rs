@@ -182,8 +182,16 @@ async fn a_room_is_made_once_and_changed_by_its_version() {
         keep: true,
         ..RoomSettings::default()
     };
-    let configure = |expected, settings| Act::Configure { expected, settings };
-    let first = configure(Expected::Absent, kept);
+    let configure = |expected, settings, maker| Act::Configure {
+        expected,
+        settings,
+        maker,
+    };
+    let maker = Maker {
+        key: "key".into(),
+        quota: Quota::default(),
+    };
+    let first = configure(Expected::Absent, kept, Some(maker));
     assert_eq!(api.last_call(), Call::Govern("new".into(), first));
     let again = ask(
         &api,
@@ -209,7 +217,7 @@ async fn a_room_is_made_once_and_changed_by_its_version() {
         metadata: "as it was".into(),
         ..RoomSettings::default()
     };
-    let expected = configure(Expected::Version(7), settings);
+    let expected = configure(Expected::Version(7), settings, None);
     assert_eq!(api.last_call(), Call::Govern("lobby".into(), expected));
     let closed = ask(&api, Method::DELETE, "/v1/rooms/lobby", &[], &Value::Null).await;
     assert_eq!(closed.code(), 204);
@@ -307,7 +315,9 @@ async fn a_kick_kicks_though_no_more_tokens_can_be_revoked() {
         let subject = Subject::User(who(&format!("u{n}")));
         accounts.revoke(&subject, "").unwrap();
     }
-    let path = "/v1/rooms/lobby/tracks/PB_7/rooms/b";
+    let path = "/v1/rooms/lobby/participants/vera";
+    let answer = ask(&api, Method::DELETE, path, &[], &Value::Null).await;
+    assert_eq!(answer.refusal(), (409, "limit-reached".to_owned()));
     assert_eq!(
         api.last_call(),
         Call::Govern("lobby".to_owned(), Act::Kick(who("vera")))

@@ -5,7 +5,7 @@ use crate::rooms::input::Cap;
 use crate::rooms::{Description, Input, Key, Rooms, Settings};
 use ion_api::accounts::Versioned;
 use ion_api::documents::Expected;
-use ion_api::govern::{self, Act, Member, RoomDetails, RoomSettings};
+use ion_api::govern::{self, Act, Maker, Member, RoomDetails, RoomSettings};
 use ion_api::model::MediaKind;
 use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
@@ -31,12 +31,19 @@ impl Core {
         let rooms = &self.rooms;
         let one = |input| Ok(vec![input]);
         match act {
-            Act::Configure { expected, settings } => {
+            Act::Configure {
+                expected,
+                settings,
+                maker,
+            } => {
                 expect(rooms, room, expected)?;
-                one(Input::Configure {
-                    room: room.clone(),
-                    settings: settings_from(settings),
-                })
+                let mut settings = settings_from(settings);
+                if let Some(Maker { key, quota }) = maker {
+                    self.may_have_room(room, &key, quota)?;
+                    settings.maker = Some(key);
+                }
+                let room = room.clone();
+                one(Input::Configure { room, settings })
             }
             Act::Close => one(Input::Close(room.clone())),
             Act::Admit(identity) => each(rooms, room, &identity, Input::Admit),
@@ -103,6 +110,7 @@ fn settings_from(settings: RoomSettings) -> Settings {
         max_participants: settings.max_participants,
         is_kept: settings.keep,
         audio: settings.audio,
+        maker: None,
     }
 }
 

@@ -70,16 +70,30 @@ impl Core {
             return Ok(());
         }
         let usage = self.rooms.usage(&token.key);
-        let is_over = |taken: u32, most: u32| most > 0 && taken >= most;
-        let text = if is_over(usage.participants, quota.participants) {
-            format!("its tokens may hold {} participants", quota.participants)
-        } else if is_over(usage.rooms, quota.rooms) && !self.rooms.has_key(room, &token.key) {
-            format!("its tokens may be in {} rooms", quota.rooms)
-        } else {
-            return Ok(());
-        };
+        if quota.participants > 0 && usage.participants >= quota.participants {
+            let text = format!("its tokens may hold {} participants", quota.participants);
+            return Err(self.over_quota(text));
+        }
+        self.may_have_room(room, &token.key, quota)
+    }
+
+    /// Whether a key may be in this room, or make it.
+    pub(super) fn may_have_room(
+        &self,
+        room: &RoomName,
+        key: &str,
+        quota: Quota,
+    ) -> Result<(), Problem> {
+        let is_full = quota.rooms > 0 && self.rooms.usage(key).rooms >= quota.rooms;
+        match is_full && !self.rooms.has_key(room, key) {
+            true => Err(self.over_quota(format!("it may have {} rooms", quota.rooms))),
+            false => Ok(()),
+        }
+    }
+
+    fn over_quota(&self, text: String) -> Problem {
         self.metrics.refused("key");
-        Err(Problem::key_limit(text, limits::FULL_RETRY_S))
+        Problem::key_limit(text, limits::FULL_RETRY_S)
     }
 
     /// Ends the sessions of tokens that were revoked.

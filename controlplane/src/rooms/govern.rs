@@ -334,6 +334,9 @@ impl Rooms {
         }
         let room = self.rooms.entry(name.clone()).or_default();
         let before = std::mem::replace(&mut room.settings, settings);
+        if room.version > 0 {
+            room.settings.maker.clone_from(&before.maker);
+        }
         let had_lobby = before.lobby;
         let has_silence = before.audio.silence == room.settings.audio.silence;
         room.version += 1;

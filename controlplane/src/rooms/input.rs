@@ -332,4 +332,7 @@ pub struct Settings {
     /// How its sound is forwarded.
     #[serde(default)]
     pub audio: AudioSettings,
+    /// The API key that it was made with; stays as it was when the room was made.
+    #[serde(default)]
+    pub maker: Option<String>,
 }

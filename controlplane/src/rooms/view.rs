@@ -254,11 +254,13 @@ impl Rooms {
             .collect()
     }
 
-    /// What the participants with tokens of an API key take.
+    /// What an API key takes: the participants with tokens of it, and the rooms made with it.
     pub fn usage(&self, key: &str) -> KeyUsage {
         let all = self.participants.values();
         let own = all.filter(|p| p.token.as_ref().is_some_and(|token| token.key == key));
-        let (mut participants, mut rooms) = (0, BTreeSet::new());
+        let made = self.rooms.iter().filter(|(_, room)| room.is_made_by(key));
+        let mut rooms: BTreeSet<&RoomName> = made.map(|(name, _)| name).collect();
+        let mut participants = 0;
         for p in own {
             participants += 1;
             rooms.insert(&p.room);
@@ -269,10 +271,14 @@ impl Rooms {
         }
     }
 
-    /// Whether anybody with a token of an API key is there.
+    /// Whether a room was made with an API key, or anybody with a token of it is there.
     pub fn has_key(&self, room: &RoomName, key: &str) -> bool {
-        self.members(room)
-            .any(|(_, p)| p.token.as_ref().is_some_and(|token| token.key == key))
+        self.rooms
+            .get(room)
+            .is_some_and(|room| room.is_made_by(key))
+            || self
+                .members(room)
+                .any(|(_, p)| p.token.as_ref().is_some_and(|token| token.key == key))
     }
 
     /// WHIP publishers of this identity that have negotiated and are not live yet.

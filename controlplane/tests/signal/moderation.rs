@@ -6,6 +6,8 @@ use crate::common::sdk::Sdk;
 use crate::common::world::{World, ended, left, room_anew};
 use ion_api::Backend;
 use ion_api::accounts::{Quota, Subject};
+use ion_api::documents::Expected;
+use ion_api::govern::{Act, Maker, RoomSettings};
 use ion_api::model::Role;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::client::{Request, Subscribe, SubscriptionChange};
@@ -160,6 +162,49 @@ async fn a_lobby_and_the_quota_of_a_key_stop_whip_clients() {
         Ok(()),
         "it takes its own place"
     );
+}
+
+#[tokio::test]
+async fn rooms_that_a_key_made_count_in_its_quota() {
+    let world = World::new().await;
+    let handle = &*world.server.handle;
+    let room = |name: &str| RoomName::parse(name).unwrap();
+    let quota = Quota {
+        rooms: 2,
+        ..Quota::default()
+    };
+    let make = async |name: &str, key: &str| {
+        let make = Act::Configure {
+            expected: Expected::Absent,
+            settings: RoomSettings {
+                keep: true,
+                ..RoomSettings::default()
+            },
+            maker: Some(Maker {
+                key: key.to_owned(),
+                quota,
+            }),
+        };
+        let made = Backend::act(handle, room(name), make).await;
+        made.map_err(|problem| (problem.status.as_u16(), problem.kind))
+    };
+    assert_eq!(make("one", "k").await, Ok(()));
+    assert_eq!(make("two", "k").await, Ok(()));
+    assert_eq!(make("three", "k").await, Err((429, "key-limit")));
+    assert_eq!(make("three", "l").await, Ok(()), "each key has its own");
+    let publish = async |name: &str| {
+        let offer = Client::new().await.offer(&PUBLISH);
+        let mut request = publish_request(name, "obs", offer);
+        let (key, id) = ("k".to_owned(), String::new());
+        request.participant.token = Some(TokenRef { key, id });
+        request.participant.quota = quota;
+        let published = Backend::publish(handle, request).await;
+        published.map(drop).map_err(|problem| problem.kind)
+    };
+    assert_eq!(publish("four").await, Err("key-limit"));
+    assert_eq!(publish("two").await, Ok(()), "it has this one already");
+    Backend::act(handle, room("one"), Act::Close).await.unwrap();
+    assert_eq!(make("five", "k").await, Ok(()));
 }
 
 #[tokio::test]

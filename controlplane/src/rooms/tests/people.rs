@@ -183,6 +183,45 @@ fn revocations_and_quotas_find_whom_they_are_about() {
 }
 
 #[test]
+fn a_room_counts_for_the_key_that_made_it_as_long_as_it_is() {
+    let mut house = House::new();
+    let configure = |name: &str, maker: Option<&str>, is_kept| Input::Configure {
+        room: room(name),
+        settings: Settings {
+            is_kept,
+            maker: maker.map(str::to_owned),
+            ..Settings::default()
+        },
+    };
+    house.does(configure("made", Some("k"), true));
+    assert_eq!(house.rooms.usage("k").rooms, 1);
+    // Who changes it, and who else is there, does not make it his.
+    house.does(configure("made", Some("l"), true));
+    house.does(configure("made", None, true));
+    house.joins(1, "made", "guest");
+    assert_eq!(
+        (house.rooms.usage("k").rooms, house.rooms.usage("l").rooms),
+        (1, 0)
+    );
+    assert!(house.rooms.has_key(&room("made"), "k"));
+    // And after a restart.
+    let saved = house.rooms.save_room(&room("made")).unwrap();
+    let mut after = Rooms::default();
+    after.restore_room(saved);
+    assert_eq!(after.usage("k").rooms, 1);
+    // Where somebody of the key is too, it counts once.
+    let mut join = join(2, &room("made"), "ann", ParticipantKind::Sdk);
+    join.token = Some(TokenRef {
+        key: "k".to_owned(),
+        id: String::new(),
+    });
+    house.does(Input::Join(Box::new(join)));
+    assert_eq!(house.rooms.usage("k").rooms, 1);
+    house.does(Input::Close(room("made")));
+    assert_eq!(house.rooms.usage("k").rooms, 0);
+}
+
+#[test]
 fn what_is_saved_is_taken_up_as_it_was() {
     let mut house = House::new();
     house.joins(1, "r", "ann");
