@@ -271,23 +271,8 @@ impl State {
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for webhook in webhooks {
-            for (is_failed, limit) in [(0, limits::PENDING), (1, limits::FAILED)] {
-                let dropped = self
-                    .db
-                    .prepare_cached(
-                        "DELETE FROM deliveries WHERE webhook = ?1 AND is_failed = ?2
-                         AND event <= (SELECT event FROM deliveries
-                             WHERE webhook = ?1 AND is_failed = ?2
-                             ORDER BY event DESC LIMIT 1 OFFSET ?3)",
-                    )?
-                    .execute(params![webhook, is_failed, limit])?;
-                if dropped > 0 {
-                    tracing::error!(
-                        webhook,
-                        dropped,
-                        "too many events wait: the oldest are lost"
-                    );
-                }
+            for (is_failed, limit) in [(false, limits::PENDING), (true, limits::FAILED)] {
+                self.cut_deliveries(&webhook, is_failed, limit)?;
             }
         }
         let oldest = newest.saturating_sub(limits::HISTORY);
@@ -299,6 +284,38 @@ impl State {
         self.db
             .prepare_cached("UPDATE cut SET until = ?1")?
             .execute(params![oldest.cast_signed()])?;
+        Ok(())
+    }
+
+    fn cut_deliveries(
+        &mut self,
+        webhook: &str,
+        is_failed: bool,
+        limit: u32,
+    ) -> rusqlite::Result<()> {
+        let until: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT event FROM deliveries WHERE webhook = ?1 AND is_failed = ?2
+                 ORDER BY event DESC LIMIT 1 OFFSET ?3",
+            )?
+            .query_row(params![webhook, is_failed, limit], |row| row.get(0))
+            .optional()?;
+        let Some(until) = until else { return Ok(()) };
+        let dropped = self
+            .db
+            .prepare_cached(
+                "DELETE FROM deliveries WHERE webhook = ?1 AND is_failed = ?2 AND event <= ?3",
+            )?
+            .execute(params![webhook, is_failed, until])?;
+        if !is_failed {
+            self.outbox.cut(webhook, id(until));
+        }
+        tracing::error!(
+            webhook,
+            dropped,
+            "too many events wait: the oldest are lost"
+        );
         Ok(())
     }
 

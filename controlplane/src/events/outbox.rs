@@ -64,7 +64,7 @@ struct RoomQueue {
     events: VecDeque<u64>,
     attempts: u32,
     due_ms: u64,
-    under_way: bool,
+    under_way: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl Queue {
             return;
         };
         match queue.events.front() {
-            Some(first) if !queue.under_way => {
+            Some(first) if queue.under_way.is_none() => {
                 self.due.insert((queue.due_ms, *first, room.clone()));
             }
             Some(_) => {}
@@ -143,7 +143,7 @@ impl Outbox {
             .filter(|(_, queue)| queue.ready_ms().is_some_and(|ready| ready <= now_ms))
             .min_by_key(|(_, queue)| queue.ready_ms())?;
         let (_, event, room) = queue.due.pop_first()?;
-        queue.rooms.get_mut(&room)?.under_way = true;
+        queue.rooms.get_mut(&room)?.under_way = Some(event);
         queue.under_way += 1;
         Some(Attempt {
             webhook: webhook.clone(),
@@ -174,7 +174,7 @@ impl Outbox {
         let Some(room) = queue.rooms.get_mut(&attempt.room) else {
             return Next::Forget;
         };
-        room.under_way = false;
+        room.under_way = None;
         room.attempts = room.attempts.saturating_add(1);
         let attempts = room.attempts;
         let next = match outcome {
@@ -194,6 +194,26 @@ impl Outbox {
         }
         queue.arm(&attempt.room);
         next
+    }
+
+    /// Forgets what waits for a webhook, up to an event; what is under way comes to its end.
+    pub fn cut(&mut self, webhook: &str, until: u64) {
+        let Some(queue) = self.queues.get_mut(webhook) else {
+            return;
+        };
+        let rooms: Vec<RoomName> = queue.rooms.keys().cloned().collect();
+        for name in rooms {
+            queue.disarm(&name);
+            if let Some(room) = queue.rooms.get_mut(&name) {
+                let (first, under_way) = (room.events.front().copied(), room.under_way);
+                room.events
+                    .retain(|event| *event > until || Some(*event) == under_way);
+                if room.events.front().copied() != first {
+                    (room.attempts, room.due_ms) = (0, 0);
+                }
+            }
+            queue.arm(&name);
+        }
     }
 
     /// Forgets a webhook.
@@ -263,6 +283,27 @@ mod tests {
         outbox.push("a", &room("r"), 3);
         outbox.push("a", &room("r"), 3);
         assert_eq!((outbox.waiting("a"), outbox.take(0).unwrap().event), (2, 3));
+    }
+
+    #[test]
+    fn what_is_cut_is_not_tried_and_what_is_under_way_ends_first() {
+        let mut outbox = Outbox::default();
+        for (event, name) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "a")] {
+            outbox.push("w", &room(name), event);
+        }
+        let first = outbox.take(0).unwrap();
+        let second = outbox.take(0).unwrap();
+        assert_eq!((first.event, second.event), (1, 2));
+        assert_eq!(outbox.done(0, &second, Outcome::Refused, 0), Next::Again);
+        // One that is delivered after all, before the one that is under way.
+        outbox.push("w", &room("a"), 0);
+        outbox.cut("w", 4);
+        assert_eq!(outbox.waiting("w"), 2, "1, which is under way, and 5");
+        assert_eq!(outbox.take(u64::MAX), None);
+        assert_eq!(outbox.done(0, &first, Outcome::Refused, 0), Next::Again);
+        outbox.cut("w", 4);
+        assert_eq!(outbox.take(0).map(|attempt| attempt.event), Some(5));
+        outbox.cut("another", 9);
     }
 
     proptest! {

@@ -141,3 +141,38 @@ fn what_waits_is_there_after_a_restart_and_what_failed_can_be_sent_again() {
     let deliveries = log.deliveries(&webhook).unwrap();
     assert_eq!(deliveries, Deliveries::default());
 }
+
+#[test]
+fn what_waits_too_long_is_lost_in_memory_too() {
+    let place = Place::new("pending");
+    let webhook = place.webhook();
+    let log = place.log();
+    let (waiting, more) = (u64::from(limits::PENDING), 2 * CUT_EVERY);
+    let fill = format!(
+        "BEGIN;
+         WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < {waiting})
+         INSERT INTO events SELECT id, 0, 'r' || (id % 7), '{{}}' FROM n;
+         INSERT INTO deliveries (webhook, event) SELECT '{webhook}', id FROM events;
+         COMMIT;"
+    );
+    log.state().db.execute_batch(&fill).unwrap();
+    drop(log);
+    let log = place.log();
+    let pending = |log: &Log| log.deliveries(&webhook).unwrap().pending;
+    assert_eq!(pending(&log), waiting);
+    for _ in 0..more {
+        log.append(&room("r0"), opened());
+    }
+    let most = waiting + CUT_EVERY;
+    assert!(
+        (waiting..most).contains(&pending(&log)),
+        "{}",
+        pending(&log)
+    );
+    let oldest = log.take(now_ms()).unwrap().attempt.event;
+    assert!(oldest > CUT_EVERY, "{oldest}");
+    // And it is as in the store.
+    let before = pending(&log);
+    drop(log);
+    assert_eq!(pending(&place.log()), before);
+}
