@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -27,6 +28,7 @@ use crate::limits;
 use crate::names::{Identity, NameError, RoomName};
 use crate::problem::Problem;
 use crate::server::Clients;
+use crate::signal::Backlog;
 use crate::webhooks::Webhooks;
 
 /// Content type of offers and answers.
@@ -57,11 +59,16 @@ pub(crate) struct App<B> {
 pub(crate) struct Sockets {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) clients: Arc<Clients>,
+    /// What waits to be sent on all of them.
+    pub(crate) backlog: Backlog,
+    pub(crate) join_timeout: Duration,
 }
 
-impl Default for Sockets {
-    fn default() -> Self {
+impl Sockets {
+    pub(crate) fn new(backlog: Backlog, join_timeout: Duration) -> Self {
         Self {
+            backlog,
+            join_timeout,
             places: Arc::new(Semaphore::new(limits::SOCKETS)),
             clients: Arc::new(Clients::new(limits::SOCKETS_PER_CLIENT)),
         }

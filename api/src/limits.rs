@@ -84,6 +84,12 @@ pub const OUTBOX_MESSAGES: usize = 1_024;
 /// Bytes that wait to be sent on a socket; with more it is closed.
 pub const OUTBOX_BYTES: usize = 4 * 1024 * 1024;
 
+/// Bytes that wait to be sent to all clients together, on sockets and data channels.
+pub const QUEUED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Bytes that may wait for one client, however much waits for others.
+pub const QUEUED_BYTES_EACH: usize = 16 * 1024;
+
 /// Messages that a socket may send at once.
 pub const MESSAGE_BURST: u32 = 256;
 
@@ -170,6 +176,9 @@ pub const ANSWERS: usize = 10_000;
 /// How long they are kept, seconds.
 pub const ANSWER_S: u64 = 24 * 3600;
 
+// Those who read do not fill what those who do not read leave.
+const _: () = assert!(SOCKETS * QUEUED_BYTES_EACH <= QUEUED_BYTES);
+const _: () = assert!(OUTBOX_BYTES <= QUEUED_BYTES);
 // A head must hold a token, and everything else beside it.
 const _: () = assert!(HEAD_BYTES >= TOKEN_BYTES + 4096);
 // hyper refuses a read buffer below 8 KiB.

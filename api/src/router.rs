@@ -37,8 +37,12 @@ pub struct Config {
     pub quota: Quota,
     /// Time in which a request body must have arrived.
     pub body_timeout: Duration,
+    /// Time in which a socket must have joined or resumed.
+    pub join_timeout: Duration,
     /// Backend calls at the same time.
     pub requests_in_flight: usize,
+    /// What waits to be sent to clients; the backend's data channels count in it too.
+    pub backlog: signal::Backlog,
 }
 
 impl Config {
@@ -54,7 +58,9 @@ impl Config {
             auth,
             quota: Quota::default(),
             body_timeout: limits::BODY_TIMEOUT,
+            join_timeout: limits::JOIN_TIMEOUT,
             requests_in_flight: limits::REQUESTS_IN_FLIGHT,
+            backlog: signal::Backlog::default(),
         })
     }
 }
@@ -83,7 +89,7 @@ pub fn router<B: Backend>(backend: Arc<B>, config: Config) -> Router {
         settings: config.settings,
         followers: Arc::new(Semaphore::new(limits::FOLLOWERS)),
         in_flight: Arc::new(Semaphore::new(config.requests_in_flight)),
-        sockets: Sockets::default(),
+        sockets: Sockets::new(config.backlog, config.join_timeout),
     });
     let (described, description) = openapi::empty::<B>()
         .merge(whip::routes())

@@ -21,7 +21,7 @@ mod typescript;
 pub use client::{ClientMessage, Request};
 pub use model::{ParticipantId, PublicationId};
 pub use server::{Answer, Event, Reason, ServerMessage};
-pub use session::{JoinRequest, Outbox};
+pub use session::{Backlog, JoinRequest, Outbox};
 pub(crate) use socket::routes;
 
 /// Version of the protocol; a client of another one is refused with

@@ -7,6 +7,7 @@
 
 use crate::limits;
 use bytes::Bytes;
+use ion_api::signal::session::Share;
 use sctp_proto::{
     Association, AssociationHandle, DatagramEvent, Endpoint, EndpointConfig, Event, Payload,
     PayloadProtocolIdentifier as Ppi, ReliabilityType, ServerConfig, StreamEvent, StreamId,
@@ -43,6 +44,8 @@ pub enum ChannelEvent {
     Opened(Label),
     /// A message came.
     Message(Label, Vec<u8>),
+    /// A message came that may be lost, and was: there were too many in this second.
+    Dropped,
     /// No channel can be used any more.
     Closed,
 }
@@ -56,6 +59,9 @@ pub enum NotSent {
     /// The client does not read what is sent to it.
     #[error("the channel is full")]
     Full,
+    /// Too much waits for all clients together, and for this one more than a little.
+    #[error("too much waits for all clients together")]
+    AllFull,
 }
 
 /// DATA_CHANNEL_OPEN and DATA_CHANNEL_ACK (RFC 8832, section 5).
@@ -79,14 +85,16 @@ pub struct Channels {
     events: VecDeque<ChannelEvent>,
     packets: VecDeque<Vec<u8>>,
     is_closed: bool,
+    /// What waits to be sent on all of them.
+    queued: Share,
     second: Instant,
     messages: u32,
     bytes: usize,
 }
 
 impl Channels {
-    /// Waits for the client to begin.
-    pub fn new(now: Instant) -> Self {
+    /// Waits for the client to begin. What waits to be sent counts in `queued`.
+    pub fn new(now: Instant, queued: Share) -> Self {
         Self {
             endpoint: endpoint(),
             association: None,
@@ -94,6 +102,7 @@ impl Channels {
             events: VecDeque::new(),
             packets: VecDeque::new(),
             is_closed: false,
+            queued,
             second: now,
             messages: 0,
             bytes: 0,
@@ -178,6 +187,9 @@ impl Channels {
         if waiting.saturating_add(message.len()) > limits::CHANNEL_BUFFER_BYTES as usize {
             return Err(NotSent::Full);
         }
+        if !self.queued.has_room(message.len()) {
+            return Err(NotSent::AllFull);
+        }
         let ppi = if message.is_empty() {
             Ppi::BinaryEmpty
         } else {
@@ -220,6 +232,9 @@ impl Channels {
         if !std::mem::replace(&mut self.is_closed, true) {
             self.events.push_back(ChannelEvent::Closed);
         }
+        // With what waits on it.
+        self.association = None;
+        self.queued.set(0);
     }
 
     fn advance(&mut self, now: Instant) {
@@ -243,6 +258,17 @@ impl Channels {
         {
             self.queue(transmit);
         }
+        let waiting = self.waiting();
+        self.queued.set(waiting);
+    }
+
+    /// Bytes that wait to be sent.
+    fn waiting(&mut self) -> usize {
+        let Some((_, association)) = &mut self.association else {
+            return 0;
+        };
+        let on = |id: &StreamId| association.stream(*id).ok()?.buffered_amount().ok();
+        self.open.keys().filter_map(on).sum()
     }
 
     fn queue(&mut self, transmit: Transmit) {
@@ -310,7 +336,7 @@ impl Channels {
         };
         match (is_too_much, label) {
             (false, _) => self.events.push_back(ChannelEvent::Message(label, message)),
-            (true, Label::Lossy) => {}
+            (true, Label::Lossy) => self.events.push_back(ChannelEvent::Dropped),
             // It cannot be lost, and it cannot be kept.
             (true, Label::Reliable) => self.lost(),
         }
@@ -381,6 +407,7 @@ fn parse_open(message: &[u8]) -> Option<(u8, u32, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ion_api::signal::Backlog;
     use sctp_proto::ClientConfig;
 
     /// A client of the same library, with channels opened by hand.
@@ -452,6 +479,10 @@ mod tests {
         }
     }
 
+    fn channels(now: Instant) -> Channels {
+        Channels::new(now, Backlog::default().share())
+    }
+
     fn events(channels: &mut Channels) -> Vec<ChannelEvent> {
         std::iter::from_fn(|| channels.poll_event()).collect()
     }
@@ -459,7 +490,7 @@ mod tests {
     #[test]
     fn channels_are_opened_carry_messages_both_ways_and_strangers_are_reset() {
         let now = Instant::now();
-        let (mut channels, mut peer) = (Channels::new(now), Peer::new());
+        let (mut channels, mut peer) = (channels(now), Peer::new());
         peer.exchange(now, &mut channels);
         peer.open(0, 0, "reliable");
         peer.open(2, 0x81, "lossy");
@@ -498,7 +529,7 @@ mod tests {
     #[test]
     fn who_does_not_read_fills_its_own_channel_only_so_far() {
         let now = Instant::now();
-        let (mut channels, mut peer) = (Channels::new(now), Peer::new());
+        let (mut channels, mut peer) = (channels(now), Peer::new());
         assert_eq!(
             channels.send(now, Label::Reliable, b"x"),
             Err(NotSent::NoChannel)
@@ -518,9 +549,45 @@ mod tests {
     }
 
     #[test]
+    fn what_all_clients_leave_unread_is_bounded_and_each_may_have_a_little() {
+        let now = Instant::now();
+        let little = ion_api::limits::QUEUED_BYTES_EACH;
+        let backlog = Backlog::of(3 * little);
+        let message = vec![0; little / 2];
+        let open = || {
+            let (mut channels, mut peer) = (Channels::new(now, backlog.share()), Peer::new());
+            peer.exchange(now, &mut channels);
+            peer.open(0, 0, "reliable");
+            peer.exchange(now, &mut channels);
+            (channels, peer)
+        };
+        let fill = |channels: &mut Channels| {
+            let mut sends = (0..100).map(|_| channels.send(now, Label::Reliable, &message));
+            let sent = sends.by_ref().take_while(Result::is_ok).count();
+            (sent, channels.send(now, Label::Reliable, &message))
+        };
+        let (mut slow, _deaf) = open();
+        let (sent, refused) = fill(&mut slow);
+        assert_eq!(refused, Err(NotSent::AllFull));
+        // The byte that says the channel is open may still wait too.
+        assert!((5..=6).contains(&sent), "{sent}");
+        let (mut other, mut peer) = open();
+        let (sent, refused) = fill(&mut other);
+        assert!((1..=2).contains(&sent), "{sent}");
+        assert_eq!(refused, Err(NotSent::AllFull));
+        // What was taken waits no more; nor does what ends with its channels.
+        peer.exchange(now, &mut other);
+        other.send(now, Label::Reliable, &message).unwrap();
+        slow.close(now);
+        assert!(backlog.bytes() <= message.len());
+        drop(other);
+        assert_eq!(backlog.bytes(), 0);
+    }
+
+    #[test]
     fn a_flood_of_what_cannot_be_lost_ends_the_channels() {
         let now = Instant::now();
-        let (mut channels, mut peer) = (Channels::new(now), Peer::new());
+        let (mut channels, mut peer) = (channels(now), Peer::new());
         peer.exchange(now, &mut channels);
         peer.open(0, 0, "reliable");
         peer.exchange(now, &mut channels);
@@ -543,7 +610,7 @@ mod tests {
     #[test]
     fn of_many_associations_only_the_last_is_known() {
         let now = Instant::now();
-        let mut channels = Channels::new(now);
+        let mut channels = channels(now);
         for _ in 0..5 {
             let mut peer = Peer::new();
             peer.exchange(now, &mut channels);
@@ -558,7 +625,7 @@ mod tests {
     #[test]
     fn a_channel_opened_again_and_again_is_not_answered_without_end() {
         let now = Instant::now();
-        let (mut channels, mut peer) = (Channels::new(now), Peer::new());
+        let (mut channels, mut peer) = (channels(now), Peer::new());
         peer.exchange(now, &mut channels);
         peer.open(0, 0, "reliable");
         peer.exchange(now, &mut channels);
@@ -588,7 +655,7 @@ mod tests {
     #[test]
     fn junk_is_nothing() {
         let now = Instant::now();
-        let mut channels = Channels::new(now);
+        let mut channels = channels(now);
         for length in 0..64_u8 {
             let junk: Vec<u8> = (0..length).map(|n| n.wrapping_mul(37)).collect();
             channels.handle(now, &junk);

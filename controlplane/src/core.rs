@@ -15,6 +15,7 @@ mod admission;
 mod commands;
 mod data;
 mod ended;
+mod fanout;
 mod inspect;
 mod layers;
 mod media;
@@ -39,6 +40,7 @@ pub use run::Dataplane;
 use crate::candidates::{Loopback, candidates};
 use crate::events::Log;
 use crate::metrics::Metrics;
+use crate::limits;
 use crate::programmer::Programmer;
 use crate::record::Record;
 use crate::rooms::{Capacity, Key, Rooms};
@@ -55,7 +57,7 @@ use ion_api::names::{Identity, RoomName};
 use ion_api::problem::Problem;
 use ion_api::signal::client::Resume;
 use ion_api::signal::server as signalling;
-use ion_api::signal::{ClientMessage, JoinRequest, Outbox, ParticipantId, PublicationId};
+use ion_api::signal::{Backlog, ClientMessage, JoinRequest, Outbox, ParticipantId, PublicationId};
 use ion_api::whep::extensions::{LayerSelection, Playing};
 use ion_dtls::Endpoint;
 use ion_ice::{Pair, Timeouts};
@@ -88,6 +90,10 @@ pub struct Config {
     /// Where it is written down what happens.
     pub log: Option<Arc<Log>>,
 }
+    /// Where what waits to be sent to clients counts; sockets count in it too.
+    pub backlog: Backlog,
+    /// Bytes of data messages sent on for one sender in a second, counted once for each who gets them.
+    pub fanout_bytes_per_second: u64,
 
 impl Config {
     /// The defaults, with this state folder.
@@ -101,6 +107,8 @@ impl Config {
             rooms: Capacity::default(),
             log: None,
         }
+            backlog: Backlog::default(),
+            fanout_bytes_per_second: limits::FANOUT_BYTES_PER_SECOND,
     }
 }
 
@@ -225,6 +233,7 @@ pub struct Core {
     told: told::Told,
     signalling: signal::Signalling,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
+    fanout: fanout::Fanout,
     masks: HashMap<u32, u64>,
     /// Of the rooms that have one.
     stages: BTreeMap<RoomName, stage::Stage>,
@@ -371,6 +380,10 @@ impl Core {
             .rooms
             .set(i64::try_from(self.rooms.len()).unwrap_or(i64::MAX));
         for kind in ion_tables::RowKind::ALL {
+        let queued = self.config.backlog.bytes();
+        self.metrics
+            .queued_bytes
+            .set(i64::try_from(queued).unwrap_or(i64::MAX));
             let (used, capacity) = self.programmer.usage(kind);
             self.metrics.rows(kind, used, capacity);
         }
@@ -390,7 +403,7 @@ impl Core {
         let text = "the server's store cannot be written";
         self.stored(now, result)
             .then_some(())
-            .ok_or_else(|| Problem::overloaded(text, crate::limits::FULL_RETRY_S))
+            .ok_or_else(|| Problem::overloaded(text, limits::FULL_RETRY_S))
     }
 
     fn delete_stored(&mut self, id: &str) {

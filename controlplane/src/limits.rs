@@ -43,6 +43,16 @@ pub const CHANNEL_MESSAGES_PER_SECOND: u32 = 500;
 /// Bytes of them.
 pub const CHANNEL_BYTES_PER_SECOND: usize = 2 * 1024 * 1024;
 
+/// Bytes of data messages that are sent on for one sender in a second, in the long run: a message to a
+/// room of N counts N times.
+pub const FANOUT_BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;
+
+/// Seconds' worth of them at once.
+pub const FANOUT_BURST_S: u64 = 4;
+
+/// What sending on one message costs beside its payload, in such bytes.
+pub const COPY_BYTES: u64 = 512;
+
 /// Changes in one `subscribe`.
 pub const SUBSCRIPTION_CHANGES: usize = 512;
 

@@ -12,6 +12,7 @@ mod viewers;
 use crate::programmer::table_name;
 use crate::session::EndCause;
 use ion_api::model::Role;
+use ion_api::signal::session::Stuck;
 use ion_tables::{EventKind, RowKind, Tables};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -87,6 +88,44 @@ impl UdpDrop {
     }
 }
 
+/// Why data between participants was not sent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DataDrop {
+    /// Its sender sends more in a second than it may.
+    TooMany,
+    /// Its sender had so much sent on, to so many, that this has to wait.
+    FanOut,
+    /// The receiver does not read what is sent to it.
+    ReceiverFull,
+    /// Too much waits for all receivers together.
+    AllFull,
+}
+
+impl DataDrop {
+    const ALL: [Self; 4] = [
+        Self::TooMany,
+        Self::FanOut,
+        Self::ReceiverFull,
+        Self::AllFull,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::TooMany => "too_many",
+            Self::FanOut => "fan_out",
+            Self::ReceiverFull => "receiver_full",
+            Self::AllFull => "all_full",
+        }
+    }
+}
+
+fn stuck_name(stuck: Stuck) -> &'static str {
+    match stuck {
+        Stuck::Full => DataDrop::ReceiverFull.name(),
+        Stuck::AllFull => DataDrop::AllFull.name(),
+    }
+}
+
 /// The tables that scrapes read; another set after the dataplane was replaced.
 type Shared = Arc<Mutex<Option<Arc<Tables>>>>;
 
@@ -101,6 +140,10 @@ pub struct Metrics {
     stun_ignored: Family<ReasonLabel, Counter>,
     udp_dropped: Family<ReasonLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
+    data_dropped: Family<ReasonLabel, Counter>,
+    sockets_cut: Family<ReasonLabel, Counter>,
+    /// Bytes that wait to be sent to clients.
+    pub queued_bytes: Gauge,
     rows_used: Family<TableLabel, Gauge>,
     rows_capacity: Family<TableLabel, Gauge>,
     /// Rooms that have a session.
@@ -143,6 +186,12 @@ impl Metrics {
         }
         for kind in EVENT_KINDS {
             drop(metrics.events.get_or_create(&event_label(kind)));
+        }
+        for reason in DataDrop::ALL.map(DataDrop::name) {
+            drop(metrics.data_dropped.get_or_create(&ReasonLabel { reason }));
+        }
+        for reason in [Stuck::Full, Stuck::AllFull].map(stuck_name) {
+            drop(metrics.sockets_cut.get_or_create(&ReasonLabel { reason }));
         }
         for cause in EndCause::NAMES {
             drop(metrics.ended.get_or_create(&CauseLabel { cause }));
@@ -219,6 +268,22 @@ impl Metrics {
     /// A request was refused for want of room: which limit it met.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Data of a participant was not sent on; of a refused message once, else to one receiver.
+    pub fn data_dropped(&self, why: DataDrop) {
+        let reason = why.name();
+        self.data_dropped
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// A socket was closed that took no more; its client resumes.
+    pub fn socket_cut(&self, why: Stuck) {
+        let reason = stuck_name(why);
+        self.sockets_cut
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     /// How full a table is.
@@ -306,6 +371,24 @@ impl Metrics {
     }
 
     fn add_resources(&self, r: &mut Registry) {
+        add(
+            r,
+            "data_dropped",
+            "Messages of data that were not sent on, by reason; of those under way, copies",
+            &self.data_dropped,
+        );
+        add(
+            r,
+            "sockets_cut",
+            "Signalling sockets closed because too much waited to be sent",
+            &self.sockets_cut,
+        );
+        add(
+            r,
+            "queued_bytes",
+            "Bytes that wait to be sent on signalling sockets and data channels",
+            &self.queued_bytes,
+        );
         add(
             r,
             "requests_refused",

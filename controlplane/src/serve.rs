@@ -116,6 +116,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
         log: Some(Arc::clone(&log)),
         ..Config::from(settings)
     };
+    let backlog = config.backlog.clone();
     // STUN first: peers are waiting for an answer to their consent checks.
     let core = tokio::select! {
         core = Core::start(config, Arc::clone(&metrics)) => core?,
@@ -137,6 +138,7 @@ pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
     let deliveries = tokio::spawn(deliveries);
     let api = ion_api::Config {
         events: Arc::clone(&log) as Arc<dyn EventLog>,
+        backlog,
         webhooks,
         settings: settings.shown(),
         quota: Quota {

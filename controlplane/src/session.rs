@@ -16,6 +16,7 @@ use crate::channels::{ChannelEvent, Channels, Label, NotSent};
 use crate::limits;
 use crate::record::{Media, Record};
 use ion_api::names::SessionId;
+use ion_api::signal::Backlog;
 use ion_api::signal::server::Reason as LeaveReason;
 use ion_dtls::{
     CloseReason, Connected, DtlsError, DtlsEvent, DtlsSession, Endpoint, Fingerprint, Role,
@@ -212,8 +213,8 @@ pub struct Session {
     pub worker: u16,
     agent: Agent,
     dtls: Dtls,
-    /// Data channels were negotiated.
-    pub has_data: bool,
+    /// Where what waits on data channels counts, once they were negotiated.
+    data: Option<Backlog>,
     /// They, once DTLS has carried something for them.
     channels: Option<Box<Channels>>,
     /// DTLS is done.
@@ -244,7 +245,7 @@ impl Session {
             worker,
             agent,
             dtls,
-            has_data: false,
+            data: None,
             channels: None,
             connected,
             dtls_pair,
@@ -337,13 +338,36 @@ impl Session {
             .is_some_and(|channels| channels.is_open(label))
     }
 
+    /// Data channels were negotiated; what waits on them counts there.
+    pub fn take_data(&mut self, backlog: Backlog) {
+        self.data.get_or_insert(backlog);
+    }
+
     /// Sends a message on a data channel. A client that does not read what cannot be lost loses
     /// its channels.
-    pub fn send_data(&mut self, now: Instant, label: Label, message: &[u8], output: &mut Output) {
-        let Some(channels) = &mut self.channels else {
-            return;
-        };
-        if channels.send(now, label, message) == Err(NotSent::Full) && label == Label::Reliable {
+    ///
+    /// # Errors
+    /// [`NotSent`]: nothing of it goes.
+    pub fn send_data(
+        &mut self,
+        now: Instant,
+        label: Label,
+        message: &[u8],
+        output: &mut Output,
+    ) -> Result<(), NotSent> {
+        let channels = self.channels.as_mut().ok_or(NotSent::NoChannel)?;
+        let sent = channels.send(now, label, message);
+        let is_full = matches!(sent, Err(NotSent::Full | NotSent::AllFull));
+        if is_full && label == Label::Reliable {
+            channels.close(now);
+        }
+        self.drain(now, output);
+        sent
+    }
+
+    /// Ends the data channels of a client that does not keep to the bounds.
+    pub fn close_data(&mut self, now: Instant, output: &mut Output) {
+        if let Some(channels) = &mut self.channels {
             channels.close(now);
         }
         self.drain(now, output);
@@ -529,8 +553,8 @@ impl Session {
                 }
                 DtlsEvent::ApplicationData(packet) => {
                     // Nothing else was negotiated that could send it.
-                    if self.has_data {
-                        let fresh = || Box::new(Channels::new(now));
+                    if let Some(backlog) = &self.data {
+                        let fresh = || Box::new(Channels::new(now, backlog.share()));
                         self.channels.get_or_insert_with(fresh).handle(now, &packet);
                     }
                     continue;

@@ -80,13 +80,10 @@ async fn upgrade<B: Backend>(
 }
 
 async fn serve<B: Backend>(mut socket: WebSocket, app: &App<B>, bearer: Option<String>) {
-    let (outbox, mut inbox) = Outbox::channel();
+    let (outbox, mut inbox) = Outbox::channel(&app.sockets.backlog);
     let id = outbox.id();
-    let entered = timeout(
-        limits::JOIN_TIMEOUT,
-        enter(&mut socket, app, bearer, outbox),
-    )
-    .await;
+    let entering = enter(&mut socket, app, bearer, outbox);
+    let entered = timeout(app.sockets.join_timeout, entering).await;
     let from = match entered {
         Ok(Ok(from)) => from,
         Ok(Err(Refusal { id, problem })) => {

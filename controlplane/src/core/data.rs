@@ -1,8 +1,10 @@
 //! Data between participants: over their channels, or over their sockets where they have none.
 
 use super::Core;
-use crate::channels::{ChannelEvent, Label};
+use super::fanout::Sender;
+use crate::channels::{ChannelEvent, Label, NotSent};
 use crate::limits;
+use crate::metrics::DataDrop;
 use crate::rooms::Key;
 use crate::session::Output;
 use base64::Engine as _;
@@ -65,23 +67,48 @@ impl Core {
     pub(super) fn channel_event(&mut self, now: Instant, key: Key, event: ChannelEvent) {
         match event {
             ChannelEvent::Opened(_) | ChannelEvent::Closed => self.tell_transport(now, key),
+            ChannelEvent::Dropped => self.metrics.data_dropped(DataDrop::TooMany),
             ChannelEvent::Message(label, message) => {
-                // What makes no sense has nobody to be told: channels have no answers.
-                let Some((header, payload)) = parse(&message) else {
-                    return;
-                };
-                let Ok(to) = self.receivers(key, header.to.as_deref()) else {
-                    return;
-                };
-                let message = Message {
-                    from: Some(key),
-                    topic: header.topic,
-                    payload,
-                    label,
-                };
-                self.deliver(now, &to, message);
+                self.channel_message(now, key, label, &message);
             }
         }
+    }
+
+    /// Channels have no answers: what makes no sense has nobody to be told.
+    fn channel_message(&mut self, now: Instant, key: Key, label: Label, message: &[u8]) {
+        let Some((header, payload)) = parse(message) else {
+            return;
+        };
+        if !self.may_send(now, &Sender::Participant(key)) {
+            // It cannot be lost, and it cannot be kept.
+            if label == Label::Reliable
+                && let Some(session) = self.sessions.get_mut(&key)
+            {
+                let mut output = Output::default();
+                session.close_data(now, &mut output);
+                self.act(now, key, output);
+            }
+            return;
+        }
+        let Ok(to) = self.receivers(key, header.to.as_deref()) else {
+            return;
+        };
+        let message = Message {
+            from: Some(key),
+            topic: header.topic,
+            payload,
+            label,
+        };
+        self.deliver(now, Sender::Participant(key), &to, message);
+    }
+
+    /// Whether more of this sender may be sent on now; if not, that is counted.
+    fn may_send(&self, now: Instant, sender: &Sender) -> bool {
+        let may = self.fanout.may_send(now, sender);
+        if !may {
+            self.metrics.data_dropped(DataDrop::FanOut);
+        }
+        may
     }
 
     /// Data over a participant's socket.
@@ -96,6 +123,11 @@ impl Core {
         if payload.len() > ion_api::limits::DATA_BYTES {
             return Err(too_large());
         }
+        let sender = Sender::Participant(key);
+        if !self.may_send(now, &sender) {
+            let text = "this goes to more than it may be sent on to; try again later";
+            return Err(Problem::new(Reason::RateLimited, text));
+        }
         let to = self.receivers(key, data.to.as_deref())?;
         let message = Message {
             from: Some(key),
@@ -107,7 +139,7 @@ impl Core {
                 Label::Reliable
             },
         };
-        self.deliver(now, &to, message);
+        self.deliver(now, sender, &to, message);
         Ok(())
     }
 
@@ -129,6 +161,11 @@ impl Core {
                 "the payload or topic is too large",
             ));
         }
+        let sender = Sender::Server(room.clone());
+        if !self.may_send(now, &sender) {
+            let text = "more is sent to this room than is sent on to all who are in it";
+            return Err(ion_api::Problem::overloaded(text, 1));
+        }
         let audience = self.named_in(self.rooms.audience(room, None), to);
         let message = Message {
             from: None,
@@ -136,7 +173,7 @@ impl Core {
             payload: &data.payload,
             label: data.label,
         };
-        self.deliver(now, &audience, message);
+        self.deliver(now, sender, &audience, message);
         Ok(())
     }
 
@@ -153,7 +190,9 @@ impl Core {
     }
 
     /// Sends data to each of these.
-    pub(super) fn deliver(&mut self, now: Instant, to: &[Key], message: Message<'_>) {
+    fn deliver(&mut self, now: Instant, sender: Sender, to: &[Key], message: Message<'_>) {
+        self.fanout
+            .sent(now, sender, to.len(), message.payload.len());
         let from = message.from.map(ParticipantId::from);
         let header = Header {
             topic: message.topic.clone(),
@@ -169,7 +208,12 @@ impl Core {
                 continue;
             };
             let mut output = Output::default();
-            session.send_data(now, message.label, &packet, &mut output);
+            let sent = session.send_data(now, message.label, &packet, &mut output);
+            match sent {
+                Ok(()) => {}
+                Err(NotSent::AllFull) => self.metrics.data_dropped(DataDrop::AllFull),
+                Err(_) => self.metrics.data_dropped(DataDrop::ReceiverFull),
+            }
             self.act(now, *key, output);
         }
         if by_socket.is_empty() || message.payload.len() > ion_api::limits::DATA_BYTES {

@@ -445,7 +445,9 @@ impl Core {
             let ufrag = agent.local().ufrag().to_owned();
             let mut session =
                 Session::new(draft.id, record, agent, Some(agreed.remote.ice.clone()));
-            session.has_data = has_data(agreed);
+            if has_data(agreed) {
+                session.take_data(self.config.backlog.clone());
+            }
             self.ids.insert(session.id.as_str().to_owned(), key);
             self.ufrags.insert(ufrag, key);
             self.metrics.session_created(session.record.role());
@@ -454,7 +456,9 @@ impl Core {
         } else if let Some(session) = self.sessions.get_mut(&key) {
             let old = session.remote_ice.as_ref().map(|ice| ice.ufrag.clone());
             session.record = record;
-            session.has_data |= has_data(agreed);
+            if has_data(agreed) {
+                session.take_data(self.config.backlog.clone());
+            }
             if is_restart {
                 session.record.supersede(old);
                 self.restart(now, key, credentials, agreed.remote.ice.clone());

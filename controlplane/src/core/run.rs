@@ -258,6 +258,7 @@ impl Core {
         self.sample_rates(now);
         self.look_at_quality(now);
         self.ended.sweep(now);
+        self.fanout.sweep(now);
         self.read_events(now);
         self.look_at_layers(now, true);
         self.heartbeat();

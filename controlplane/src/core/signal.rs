@@ -13,6 +13,7 @@ use ion_api::signal::server::{
     Answer, Ended, Event, Joined, Limits, Pong, Problem, Reason, Resumed, RoomCause, RoomChanged,
     ServerMessage, Subscriptions, TransportChanged,
 };
+use ion_api::signal::session::Stuck;
 use ion_api::signal::{JoinRequest, Outbox, PROTOCOL, ParticipantId};
 use ion_sdp::SessionDescription;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -55,8 +56,8 @@ impl Peer {
         }
     }
 
-    /// Tells an event, now or at a resume. False if the socket does not take it.
-    fn tell(&mut self, body: &Arc<str>) -> bool {
+    /// Tells an event, now or at a resume.
+    fn tell(&mut self, body: &Arc<str>) -> Result<(), Stuck> {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.kept_bytes += body.len();
@@ -70,15 +71,18 @@ impl Peer {
         self.send(numbered(seq, body))
     }
 
-    fn send(&mut self, text: String) -> bool {
+    /// Sends a message, if there is a socket. One that does not take it is closed.
+    fn send(&mut self, text: String) -> Result<(), Stuck> {
         let Some(outbox) = &self.outbox else {
-            return true;
+            return Ok(());
         };
-        let is_sent = outbox.send(text).is_ok();
-        if !is_sent && let Some(outbox) = self.outbox.take() {
+        let sent = outbox.send(text);
+        if sent.is_err()
+            && let Some(outbox) = self.outbox.take()
+        {
             outbox.close(Reason::TooSlow);
         }
-        is_sent
+        sent
     }
 }
 
@@ -214,10 +218,7 @@ impl Core {
         self.answer(key, answer_to, Answer::Resumed(Resumed { next_seq }));
         if is_kept {
             for text in missed {
-                self.signalling
-                    .peers
-                    .get_mut(&key)
-                    .map(|peer| peer.send(text));
+                self.send(key, text);
             }
         } else {
             self.tell_anew(now, key);
@@ -276,9 +277,11 @@ impl Core {
         }
         let body = text_of(event);
         for key in to {
-            if let Some(peer) = self.signalling.peers.get_mut(key) {
+            if let Some(peer) = self.signalling.peers.get_mut(key)
                 // What a socket did not take is kept for the next.
-                peer.tell(&body);
+                && let Err(stuck) = peer.tell(&body)
+            {
+                self.metrics.socket_cut(stuck);
             }
         }
     }
@@ -286,11 +289,16 @@ impl Core {
     fn answer(&mut self, key: Key, id: Option<u32>, answer: Answer) {
         let Some(id) = id else { return };
         let message = ServerMessage::Answer { id, answer };
-        if let (Ok(text), Some(peer)) = (
-            serde_json::to_string(&message),
-            self.signalling.peers.get_mut(&key),
-        ) {
-            peer.send(text);
+        if let Ok(text) = serde_json::to_string(&message) {
+            self.send(key, text);
+        }
+    }
+
+    fn send(&mut self, key: Key, text: String) {
+        if let Some(peer) = self.signalling.peers.get_mut(&key)
+            && let Err(stuck) = peer.send(text)
+        {
+            self.metrics.socket_cut(stuck);
         }
     }
 

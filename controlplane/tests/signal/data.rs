@@ -2,9 +2,14 @@
 
 use crate::common::sdk::Channels;
 use crate::common::world::{World, channels_are_open};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ion_api::names::RoomName;
 use ion_api::signal::ParticipantId;
 use ion_api::signal::client::{Data, Request, UpdateSelf};
 use ion_api::signal::server::{Event, Reason};
+use ion_controlplane::channels::Label;
+use ion_controlplane::core::DataMessage;
 
 /// Data over the socket: from whom, and what.
 fn received(event: &Event) -> Option<(Option<ParticipantId>, String)> {
@@ -99,4 +104,55 @@ async fn data_channels_carry_data_and_sockets_stand_in_for_them() {
         })
         .await;
     assert!(others.received[1].ends_with(b"hi"));
+}
+
+#[tokio::test]
+async fn what_is_sent_on_for_one_sender_is_bounded_by_how_many_get_it() {
+    let payload = vec![0; ion_api::limits::DATA_BYTES];
+    // A message to one is within it, the next one not if all have got one in between.
+    let world = World::with(|config| config.fanout_bytes_per_second = 10_000).await;
+    let mut ann = world.join("ann").await;
+    ann.data();
+    let (to, _) = ann.connect().await;
+    let mut channels = Channels::opened(&mut ann, &to).await;
+    let mut crowd = Vec::new();
+    for n in 0..8 {
+        crowd.push(world.join(&format!("p{n}")).await);
+    }
+    let data = |to: Option<&str>| {
+        Request::Data(Data {
+            to: to.map(|to| vec![to.to_owned()]),
+            payload: BASE64.encode(&payload),
+            ..Data::default()
+        })
+    };
+    let dropped = async || {
+        let line = "ion_data_dropped_total{reason=\"fan_out\"}";
+        world.server.metric(line).await
+    };
+    ann.ask(data(Some("p0"))).await.unwrap();
+    ann.ask(data(None)).await.unwrap();
+    let refused = ann.ask(data(Some("p0"))).await.unwrap_err();
+    assert_eq!((refused.reason, dropped().await), (Reason::RateLimited, 1));
+    // What cannot be lost, and cannot be kept, ends its channel.
+    channels.send(0, &framed("{}", b"x"));
+    channels.turns(&mut ann.client, &to, 2).await;
+    ann.event(|event| channels_are_open(event).filter(|is_open| !is_open))
+        .await;
+    assert_eq!(dropped().await, 2);
+    // The application's server has its own.
+    let send = async || {
+        let message = DataMessage {
+            topic: String::new(),
+            payload: payload.clone(),
+            label: Label::Reliable,
+        };
+        let room = RoomName::parse("r").unwrap();
+        world.server.handle.send_data(room, None, message).await
+    };
+    send().await.unwrap();
+    assert_eq!(send().await.unwrap_err().status.as_u16(), 503);
+    assert_eq!(dropped().await, 3);
+    // Others too.
+    crowd[0].ask(data(None)).await.unwrap();
 }
