@@ -224,7 +224,7 @@ pub trait Backend: Send + Sync + 'static {
     fn end(&self, session: SessionRef) -> impl Future<Output = Result<(), Problem>> + Send;
 
     /// A socket enters a room. The answer, with this id, goes through the outbox, and so does all
-    /// that follows.
+    /// that follows. Where nobody waits until this is ready, nobody is in the room.
     fn signal_join(
         &self,
         request: JoinRequest,

@@ -2,7 +2,7 @@
 //! core over a bounded queue, and waits for its answer.
 
 use crate::channels::Label;
-use crate::core::{Command, DataMessage, Reply, act};
+use crate::core::{Command, DataMessage, Reply, abandoned, act};
 use crate::metrics::Metrics;
 use crate::rooms::{Input, Rooms};
 use base64::Engine as _;
@@ -106,6 +106,27 @@ impl Handle {
         match self.commands.try_send(command(reply)) {
             Ok(()) => answer.await.map_err(stopping),
             Err(_full_or_closed) => Err(Problem::overloaded("too many requests are waiting", 1)),
+        }
+    }
+}
+
+/// A join that waits for its answer. Where nobody waits to the end, nobody stays in the room.
+struct Joining {
+    answer: oneshot::Receiver<Result<ParticipantId, signal::Problem>>,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        // From now on the core sees that nobody waits; it may have answered just before.
+        self.answer.close();
+        if let Ok(Ok(participant)) = self.answer.try_recv()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (reply, _nobody) = oneshot::channel();
+            let leave = Command::Govern(Box::new(abandoned(participant)), reply);
+            let commands = self.commands.clone();
+            runtime.spawn(async move { commands.send(leave).await });
         }
     }
 }
@@ -217,9 +238,14 @@ impl Backend for Handle {
         answer_to: Option<u32>,
         outbox: Outbox,
     ) -> Result<ParticipantId, signal::Problem> {
-        let request = Box::new(request);
-        self.ask_in_turn(|reply| Command::SignalJoin(request, answer_to, outbox, reply))
-            .await?
+        let stopping = || Problem::overloaded("the control plane is stopping", 1);
+        let (reply, answer) = oneshot::channel();
+        let command = Command::SignalJoin(Box::new(request), answer_to, outbox, reply);
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_closed| stopping())?;
+        let commands = self.commands.clone();
+        let mut joining = Joining { answer, commands };
+        (&mut joining.answer).await.map_err(|_| stopping())?
     }
 
     async fn signal_resume(
@@ -335,6 +361,7 @@ impl Backend for Handle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rooms::Key;
     use std::pin::pin;
 
     #[tokio::test]
@@ -358,5 +385,21 @@ mod tests {
             }
         };
         assert_eq!(tokio::join!(rooms, core).0, [RoomInfo::default()]);
+    }
+
+    #[tokio::test]
+    async fn who_is_let_in_and_waits_no_more_leaves() {
+        let (commands, mut queue) = mpsc::channel(1);
+        let (reply, answer) = oneshot::channel();
+        let joining = Joining { answer, commands };
+        assert_eq!(reply.send(Ok(ParticipantId(7))), Ok(()));
+        drop(joining);
+        let Some(Command::Govern(input, _)) = queue.recv().await else {
+            panic!("nothing is asked for");
+        };
+        assert!(
+            matches!(*input, Input::Leave { key: Key(7), .. }),
+            "{input:?}"
+        );
     }
 }

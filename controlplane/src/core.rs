@@ -32,6 +32,7 @@ mod statistics;
 mod told;
 mod udp;
 
+pub(crate) use commands::abandoned;
 pub use data::DataMessage;
 pub use media::MediaEvent;
 pub use restore::StartError;
@@ -39,8 +40,8 @@ pub use run::Dataplane;
 
 use crate::candidates::{Loopback, candidates};
 use crate::events::Log;
-use crate::metrics::Metrics;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::programmer::Programmer;
 use crate::record::Record;
 use crate::rooms::{Capacity, Key, Rooms};
@@ -89,11 +90,11 @@ pub struct Config {
     pub rooms: Capacity,
     /// Where it is written down what happens.
     pub log: Option<Arc<Log>>,
-}
     /// Where what waits to be sent to clients counts; sockets count in it too.
     pub backlog: Backlog,
     /// Bytes of data messages sent on for one sender in a second, counted once for each who gets them.
     pub fanout_bytes_per_second: u64,
+}
 
 impl Config {
     /// The defaults, with this state folder.
@@ -106,9 +107,9 @@ impl Config {
             dtls: ion_dtls::Config::default(),
             rooms: Capacity::default(),
             log: None,
-        }
             backlog: Backlog::default(),
             fanout_bytes_per_second: limits::FANOUT_BYTES_PER_SECOND,
+        }
     }
 }
 
@@ -232,8 +233,8 @@ pub struct Core {
     rooms: Rooms,
     told: told::Told,
     signalling: signal::Signalling,
-    /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     fanout: fanout::Fanout,
+    /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,
     /// Of the rooms that have one.
     stages: BTreeMap<RoomName, stage::Stage>,
@@ -379,11 +380,11 @@ impl Core {
         self.metrics
             .rooms
             .set(i64::try_from(self.rooms.len()).unwrap_or(i64::MAX));
-        for kind in ion_tables::RowKind::ALL {
         let queued = self.config.backlog.bytes();
         self.metrics
             .queued_bytes
             .set(i64::try_from(queued).unwrap_or(i64::MAX));
+        for kind in ion_tables::RowKind::ALL {
             let (used, capacity) = self.programmer.usage(kind);
             self.metrics.rows(kind, used, capacity);
         }

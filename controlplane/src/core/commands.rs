@@ -10,7 +10,9 @@ use ion_api::backend::{Created, Participant, Patched, PublishRequest, SessionRef
 use ion_api::if_match::IfMatch;
 use ion_api::names::{Identity, RoomName, SessionId};
 use ion_api::problem::Problem;
+use ion_api::signal::ParticipantId;
 use ion_api::signal::model::{LayerInfo, ParticipantKind, Permissions, Source};
+use ion_api::signal::server::Reason;
 use ion_ice::{Agent, Credentials};
 use ion_sdp::negotiate::Reject;
 use ion_sdp::{
@@ -64,7 +66,13 @@ impl Core {
                 let _ = reply.send(());
             }
             Command::SignalJoin(request, answer_to, outbox, reply) => {
-                let _ = reply.send(self.signal_join(now, *request, answer_to, outbox));
+                // Who waits no more is not let in; who hangs up meanwhile does not know that it is.
+                if !reply.is_closed() {
+                    let joined = self.signal_join(now, *request, answer_to, outbox);
+                    if let Err(Ok(participant)) = reply.send(joined) {
+                        self.happen(now, abandoned(participant));
+                    }
+                }
             }
             Command::SignalResume(request, answer_to, outbox, reply) => {
                 let _ = reply.send(self.signal_resume(now, &request, answer_to, outbox));
@@ -400,6 +408,14 @@ fn record_of(
         take_remote(&mut record, remote);
     }
     record
+}
+
+/// Leaves, as nobody waited for the answer to a join.
+pub(crate) fn abandoned(participant: ParticipantId) -> Input {
+    Input::Leave {
+        key: participant.into(),
+        reason: Reason::TimedOut,
+    }
 }
 
 /// A WHIP or WHEP participant as rooms know it.

@@ -262,7 +262,8 @@ impl Core {
             .signalling
             .peers
             .get(&key)
-            .is_some_and(|peer| peer.outbox.is_some());
+            .and_then(|peer| peer.outbox.as_ref())
+            .is_some_and(|outbox| !outbox.is_closed());
         let has_media = self
             .transport_info(now, key)
             .is_some_and(|transport| transport.state == TransportState::Connected);

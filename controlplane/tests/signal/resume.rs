@@ -1,7 +1,7 @@
 //! What goes on when a socket, a peer connection or the control plane is another.
 
 use crate::common::client::Client;
-use crate::common::sdk::{Sdk, serve};
+use crate::common::sdk::{Sdk, asks_in_vain, serve, serve_with};
 use crate::common::world::{World, room_anew, transport};
 use crate::common::{Folder, Plane, Server, config, wait};
 use ion_api::accounts::Accounts;
@@ -12,8 +12,10 @@ use ion_api::signal::server::{Event, Reason, RoomCause};
 use ion_api::token::Keys;
 use ion_api::webhooks::Webhooks;
 use ion_controlplane::events::Log;
+use ion_controlplane::rooms::Rooms;
 use ion_tables::Transport;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_lost_socket_resumes_and_media_does_not_notice() {
@@ -137,4 +139,43 @@ async fn a_new_peer_connection_keeps_the_publications() {
     assert_eq!(before[0].0, after[0].0, "the subscriber's row goes on");
     assert_ne!(before[0].1.track, after[0].1.track, "with another track");
     wait("the old rows to be free", async || world.counts().1 == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn who_was_not_let_in_in_time_is_not_in() {
+    let world = World::new().await;
+    let (short, handle) = (Duration::from_millis(200), world.server.handle.clone());
+    let hasty = serve_with(&world.server, |config| config.join_timeout = short).await;
+    let mut bob = world.join("bob").await;
+    // The core is busy with something.
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (busy, is_busy) = tokio::sync::oneshot::channel();
+    let look = tokio::spawn(async move {
+        let look = move |_: &Rooms| {
+            busy.send(()).unwrap();
+            held.recv().unwrap();
+        };
+        handle.look(look).await.unwrap();
+    });
+    is_busy.await.unwrap();
+    assert!(asks_in_vain(hasty, "r", "bob").await.is_none());
+    assert!(asks_in_vain(hasty, "r", "ann").await.is_none());
+    release.send(()).unwrap();
+    look.await.unwrap();
+    // Neither is there, and the one who was has not been taken for another.
+    let cay = world.join("cay").await;
+    let there: Vec<_> = cay
+        .joined
+        .snapshot
+        .participants
+        .iter()
+        .map(|p| p.id)
+        .collect();
+    assert_eq!(there, [bob.joined.snapshot.me.id]);
+    let news = bob.event(|event| match event {
+        Event::ParticipantJoined(joined) => Some(joined.participant.id),
+        Event::ParticipantLeft(left) => Some(left.participant),
+        _ => None,
+    });
+    assert_eq!(news.await, cay.joined.snapshot.me.id);
 }
