@@ -34,6 +34,7 @@ struct Change {
 
 #[derive(Clone, Copy)]
 enum Reserved {
+    Transport(Link),
     Track(Link),
     Encoding(Link),
     Subscription(Link),
@@ -228,23 +229,13 @@ impl Core {
             slots: Vec::new(),
             declined,
         };
-        let had_transport = change.record.row != Link::default();
-        let mut result = Ok(());
-        if !had_transport {
-            result = self
-                .programmer
-                .reserve::<Transport>()
-                .map(|row| change.record.row = row.into());
-        }
-        let result = result
+        let is_first = change.record.row == Link::default();
+        let result = self
+            .change_transport(&mut change)
             .and_then(|()| self.change_published(key, offer, agreed, &mut change))
             .and_then(|()| self.change_played(offer, agreed, &mut change));
         if let Err(full) = result {
             self.release_reserved(&change.reserved);
-            if !had_transport {
-                self.programmer
-                    .release::<Transport>(change.record.row.into());
-            }
             return Err(self.table_full(full).into());
         }
         let record = &mut change.record;
@@ -256,7 +247,7 @@ impl Core {
         }
         record.is_rtcp_reduced = agreed.sdp.media.iter().any(|media| media.rtcp_rsize);
         record.answers += 1;
-        if !had_transport {
+        if is_first {
             take_remote(record, &agreed.remote);
         }
         for (section, media) in agreed.sections.iter().zip(&agreed.sdp.media) {
@@ -269,6 +260,17 @@ impl Core {
             }
         }
         Ok(change)
+    }
+
+    fn change_transport(
+        &mut self,
+        change: &mut Change,
+    ) -> Result<(), crate::programmer::TableFull> {
+        if change.record.row == Link::default() {
+            change.record.row = self.programmer.reserve::<Transport>()?.into();
+            change.reserved.push(Reserved::Transport(change.record.row));
+        }
+        Ok(())
     }
 
     fn change_published(
@@ -519,6 +521,7 @@ impl Core {
     fn release_reserved(&mut self, rows: &[Reserved]) {
         for row in rows {
             match *row {
+                Reserved::Transport(row) => self.programmer.release::<Transport>(row.into()),
                 Reserved::Track(row) => self.programmer.release::<Track>(row.into()),
                 Reserved::Encoding(row) => self.programmer.release::<Encoding>(row.into()),
                 Reserved::Subscription(row) => {

@@ -3,7 +3,7 @@
 use crate::common::client::{Answered, Client, PLAY, PUBLISH};
 use crate::common::sdk::Sdk;
 use crate::common::world::{World, left, transport};
-use crate::common::{answer, play_request, wait};
+use crate::common::{CAPACITIES, answer, play_request, wait};
 use ion_api::Backend;
 use ion_api::model::Role;
 use ion_api::names::Identity;
@@ -179,4 +179,33 @@ async fn two_hundred_join_at_once_and_all_see_each_other() {
             seen += 1;
         }
     }
+}
+
+#[tokio::test]
+async fn an_offer_that_cannot_be_stored_keeps_no_rows() {
+    let world = World::new().await;
+    let mut ann = world.join("ann").await;
+    ann.send("audio", "mic");
+    // Somebody holds the file's lock; what SQLite says of a full disk takes the same way.
+    let other = rusqlite::Connection::open(world.folder.0.join("ion.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let used = async || {
+        let tables = ["transport", "track", "encoding", "subscription"];
+        let mut used = 0;
+        for table in tables {
+            let line = format!("ion_rows_used{{table=\"{table}\"}}");
+            used += world.server.metric(&line).await;
+        }
+        used
+    };
+    // More often than there are rows.
+    for _ in 0..2 * CAPACITIES.transports {
+        let refused = ann.offer().await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Overloaded);
+        assert!(refused.detail.contains("store"), "{}", refused.detail);
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    ann.connect().await;
+    world.join("bob").await;
+    assert_eq!(used().await, 3);
 }
