@@ -8,3 +8,4 @@ mod data;
 mod moderation;
 mod resume;
 mod stage;
+mod whip;
