@@ -24,6 +24,7 @@ mod play;
 mod program;
 mod quality;
 mod rates;
+mod requests;
 mod restore;
 mod run;
 mod signal;
