@@ -209,8 +209,9 @@ impl Backend for Handle {
     }
 
     async fn usage(&self, key: String) -> KeyUsage {
-        let look = move |rooms: &Rooms| rooms.usage(&key);
-        self.look(look).await.unwrap_or_default()
+        self.ask_in_turn(|reply| Command::Usage(key, reply))
+            .await
+            .unwrap_or_default()
     }
 
     async fn details(&self, room: RoomName) -> Option<Versioned<RoomDetails>> {

@@ -53,6 +53,7 @@ use ion_api::accounts::Subject;
 use ion_api::backend::{Created, Patched, Play, PlayRequest, PublishRequest, SessionRef};
 use ion_api::govern::Act;
 use ion_api::if_match::IfMatch;
+use ion_api::model::access::KeyUsage;
 use ion_api::model::stats::ParticipantStats;
 use ion_api::model::{EndedInfo, ParticipantInfo, Role, RoomInfo, Status, TrackInfo};
 use ion_api::names::{Identity, RoomName};
@@ -194,6 +195,8 @@ pub enum Command {
     Ended(RoomName, Reply<Vec<EndedInfo>>),
     /// A participant's tracks.
     Tracks(RoomName, Identity, Reply<Option<Vec<TrackInfo>>>),
+    /// What an API key takes.
+    Usage(String, Reply<KeyUsage>),
     /// What was counted of a participant's media.
     Stats(RoomName, Identity, Reply<Option<ParticipantStats>>),
     /// What a viewer may be sent.
@@ -235,6 +238,8 @@ pub struct Core {
     told: told::Told,
     signalling: signal::Signalling,
     fanout: fanout::Fanout,
+    /// Bits per second that the participants of an API key may publish together, as of its last newcomer.
+    publish_limits: BTreeMap<String, u32>,
     /// Bits of `TrackConfig::subscriber_workers` as written, by track row.
     masks: HashMap<u32, u64>,
     /// Of the rooms that have one.

@@ -36,6 +36,11 @@ pub struct KeyLimits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub rooms: Option<NonZeroU32>,
+    /// Bits per second that they publish together, as measured. As long as it is that much, nothing more
+    /// is published: 429, or `rateLimited`. What is being published goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    pub published_bitrate_bps: Option<NonZeroU32>,
 }
 
 /// How much the sessions of a key may take at once; 0 is no limit.
@@ -45,6 +50,8 @@ pub struct Quota {
     pub participants: u32,
     /// Rooms that they are in, or that were made with the key.
     pub rooms: u32,
+    /// Bits per second that they publish.
+    pub published_bitrate_bps: u32,
 }
 
 /// `POST /v1/keys`.
@@ -157,11 +164,14 @@ impl LiveKey {
         let KeyLimits {
             participants,
             rooms,
+            published_bitrate_bps,
             ..
         } = self.stored.limits;
+        let most = |limit: Option<NonZeroU32>| limit.map_or(0, NonZeroU32::get);
         Quota {
-            participants: participants.map_or(0, NonZeroU32::get),
-            rooms: rooms.map_or(0, NonZeroU32::get),
+            participants: most(participants),
+            rooms: most(rooms),
+            published_bitrate_bps: most(published_bitrate_bps),
         }
     }
 

@@ -30,6 +30,8 @@ pub struct KeyUsage {
     pub participants: u32,
     /// Rooms that they are in, or that were made with the key.
     pub rooms: u32,
+    /// Bits per second that they publish together, over the last seconds.
+    pub published_bitrate_bps: u64,
 }
 
 /// How to replace a secret.

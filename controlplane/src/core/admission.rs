@@ -1,15 +1,18 @@
 //! Who may come in, and who has to go.
 
 use super::Core;
+use super::rates::Flow;
 use crate::limits;
 use crate::record::Record;
 use crate::rooms::{Full, Input, Key, is_about};
 use crate::session::{EndCause, Session};
 use ion_api::accounts::{Quota, Subject};
 use ion_api::backend::Participant;
+use ion_api::model::access::KeyUsage;
 use ion_api::names::RoomName;
 use ion_api::problem::Problem;
 use ion_api::signal::server::Reason;
+use ion_tables::RowKind;
 use std::time::Instant;
 
 impl Core {
@@ -69,8 +72,7 @@ impl Core {
         if quota == Quota::default() || !self.rooms.named(room, &participant.identity).is_empty() {
             return Ok(());
         }
-        let usage = self.rooms.usage(&token.key);
-        if quota.participants > 0 && usage.participants >= quota.participants {
+        if is_over(self.rooms.of_key(&token.key).len(), quota.participants) {
             let text = format!("its tokens may hold {} participants", quota.participants);
             return Err(self.over_quota(text));
         }
@@ -84,10 +86,52 @@ impl Core {
         key: &str,
         quota: Quota,
     ) -> Result<(), Problem> {
-        let is_full = quota.rooms > 0 && self.rooms.usage(key).rooms >= quota.rooms;
-        match is_full && !self.rooms.has_key(room, key) {
+        match is_over(self.rooms.rooms_of(key), quota.rooms) && !self.rooms.has_key(room, key) {
             true => Err(self.over_quota(format!("it may have {} rooms", quota.rooms))),
             false => Ok(()),
+        }
+    }
+
+    /// Remembers how much the key of a newcomer's token may publish: it is asked again when one of
+    /// its participants publishes something more.
+    pub(super) fn learn_quota(&mut self, participant: &Participant) {
+        let Some(token) = &participant.token else {
+            return;
+        };
+        match participant.quota.published_bitrate_bps {
+            0 => self.publish_limits.remove(&token.key),
+            most => self.publish_limits.insert(token.key.clone(), most),
+        };
+    }
+
+    /// Whether a key's participants may publish something more.
+    pub(super) fn may_publish_more(&self, key: &str) -> Result<(), Problem> {
+        let Some(most) = self.publish_limits.get(key) else {
+            return Ok(());
+        };
+        match self.published_bps(key) >= u64::from(*most) {
+            true => Err(self.over_quota(format!("its tokens may publish {most} bits per second"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Bits per second that a key's participants publish.
+    fn published_bps(&self, key: &str) -> u64 {
+        let own = self.rooms.of_key(key);
+        let records = own.iter().filter_map(|key| self.sessions.get(key));
+        let tracks = records.flat_map(|session| session.record.published());
+        let rows = tracks.flat_map(|track| track.encodings.iter().map(|one| one.row.row));
+        rows.map(|row| self.rates.bps(RowKind::Encoding, row, Flow::Received))
+            .sum()
+    }
+
+    /// What a key takes.
+    pub(super) fn usage(&self, key: &str) -> KeyUsage {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        KeyUsage {
+            participants: number(self.rooms.of_key(key).len()),
+            rooms: number(self.rooms.rooms_of(key)),
+            published_bitrate_bps: self.published_bps(key),
         }
     }
 
@@ -117,4 +161,9 @@ impl Core {
             self.end(now, key, &EndCause::Revoked);
         }
     }
+}
+
+/// Whether no more fits; 0 is no limit.
+fn is_over(taken: usize, most: u32) -> bool {
+    most > 0 && taken >= usize::try_from(most).unwrap_or(usize::MAX)
 }

@@ -96,6 +96,7 @@ impl Core {
             Command::Tracks(room, identity, reply) => {
                 drop(reply.send(self.track_infos(&room, &identity)));
             }
+            Command::Usage(key, reply) => drop(reply.send(self.usage(&key))),
             Command::Stats(room, identity, reply) => {
                 drop(reply.send(self.stats(&room, &identity)));
             }
@@ -167,6 +168,10 @@ impl Core {
         offer: &SessionDescription,
     ) -> Result<Created, Problem> {
         self.admit(&request.room, &request.participant, true)?;
+        self.learn_quota(&request.participant);
+        if let Some(token) = &request.participant.token {
+            self.may_publish_more(&token.key)?;
+        }
         let draft = self.draft()?;
         let answer = ion_sdp::whip::answer(offer, &draft.local).map_err(rejected)?;
         for track in &answer.tracks {

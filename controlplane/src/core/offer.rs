@@ -134,12 +134,19 @@ impl Core {
                 .rooms
                 .permissions(key)
                 .is_some_and(|p| p.may_publish(track.source));
-            if may {
-                return Ok(Purpose::Publish);
-            }
             let text = "the token does not allow to publish this";
-            declined.insert(mid.to_owned(), Problem::new(Reason::Forbidden, text));
-            return Ok(Purpose::Nothing);
+            let forbidden = || Problem::new(Reason::Forbidden, text);
+            let refused = match may {
+                true => self.has_bitrate(key, track),
+                false => Err(forbidden()),
+            };
+            return Ok(match refused {
+                Ok(()) => Purpose::Publish,
+                Err(problem) => {
+                    declined.insert(mid.to_owned(), problem);
+                    Purpose::Nothing
+                }
+            });
         }
         if let Some(id) = offer.subscriptions.get(mid) {
             if self.rooms.is_subscribed(key, *id) {
@@ -154,6 +161,16 @@ impl Core {
         match media.kind {
             MediaKind::Application => Ok(Purpose::Data),
             _ => Ok(Purpose::Nothing),
+        }
+    }
+
+    /// Whether the key of a participant's token may publish this, where it is not published already.
+    fn has_bitrate(&self, key: Key, track: &TrackOffer) -> Result<(), Problem> {
+        match self.rooms.api_key(key) {
+            Some(api_key) if self.rooms.by_cid(key, &track.cid).is_none() => {
+                Ok(self.may_publish_more(api_key)?)
+            }
+            _ => Ok(()),
         }
     }
 

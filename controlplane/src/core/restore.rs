@@ -149,6 +149,7 @@ impl Core {
             rooms: Rooms::new(config.rooms),
             told: super::told::Told::default(),
             signalling: super::signal::Signalling::default(),
+            publish_limits: BTreeMap::new(),
             fanout: super::fanout::Fanout::new(config.fanout_bytes_per_second),
             config,
             endpoint,

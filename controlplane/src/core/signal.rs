@@ -143,6 +143,7 @@ impl Core {
         outbox: Outbox,
     ) -> Result<ParticipantId, Problem> {
         self.within_quota(&request.room, &request.participant)?;
+        self.learn_quota(&request.participant);
         let key = self.key();
         let secret = super::commands::hex(&Self::random::<32>()?);
         let join = Join {

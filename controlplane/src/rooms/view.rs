@@ -4,7 +4,6 @@ use super::{Key, Rooms, Settings};
 use crate::record::Kind;
 use ion_api::accounts::Subject;
 use ion_api::model::MediaKind;
-use ion_api::model::access::KeyUsage;
 use ion_api::names::{Identity, RoomName};
 use ion_api::signal::PublicationId;
 use ion_api::signal::model::{
@@ -254,21 +253,26 @@ impl Rooms {
             .collect()
     }
 
-    /// What an API key takes: the participants with tokens of it, and the rooms made with it.
-    pub fn usage(&self, key: &str) -> KeyUsage {
-        let all = self.participants.values();
-        let own = all.filter(|p| p.token.as_ref().is_some_and(|token| token.key == key));
+    /// The participants with tokens of an API key.
+    pub fn of_key(&self, key: &str) -> Vec<Key> {
+        let is_own = |p: &super::Participant| p.token.as_ref().is_some_and(|t| t.key == key);
+        let own = self.participants.iter().filter(|(_, p)| is_own(p));
+        own.map(|(key, _)| *key).collect()
+    }
+
+    /// The API key of a participant's token.
+    pub fn api_key(&self, key: Key) -> Option<&str> {
+        let token = self.participants.get(&key)?.token.as_ref()?;
+        Some(&token.key)
+    }
+
+    /// The rooms that an API key made, or in which somebody with a token of it is.
+    pub fn rooms_of(&self, key: &str) -> usize {
         let made = self.rooms.iter().filter(|(_, room)| room.is_made_by(key));
-        let mut rooms: BTreeSet<&RoomName> = made.map(|(name, _)| name).collect();
-        let mut participants = 0;
-        for p in own {
-            participants += 1;
-            rooms.insert(&p.room);
-        }
-        KeyUsage {
-            participants,
-            rooms: u32::try_from(rooms.len()).unwrap_or(u32::MAX),
-        }
+        let own = self.of_key(key);
+        let used = own.iter().filter_map(|key| self.room_of(*key));
+        let rooms: BTreeSet<&RoomName> = made.map(|(name, _)| name).chain(used).collect();
+        rooms.len()
     }
 
     /// Whether a room was made with an API key, or anybody with a token of it is there.
@@ -278,7 +282,7 @@ impl Rooms {
             .is_some_and(|room| room.is_made_by(key))
             || self
                 .members(room)
-                .any(|(_, p)| p.token.as_ref().is_some_and(|token| token.key == key))
+                .any(|(member, _)| self.api_key(member) == Some(key))
     }
 
     /// WHIP publishers of this identity that have negotiated and are not live yet.

@@ -77,7 +77,16 @@ pub(crate) struct Sdk {
 
 impl Sdk {
     pub(crate) async fn join(http: SocketAddr, room: &str, who: &str) -> Self {
-        let mut socket = knock(http, room, who).await;
+        let join = Join {
+            room: Some(room.to_owned()),
+            identity: Some(who.to_owned()),
+            ..Join::default()
+        };
+        Self::enter(http, join).await
+    }
+
+    pub(crate) async fn enter(http: SocketAddr, join: Join) -> Self {
+        let mut socket = knock(http, join).await;
         let joined = match hear(&mut socket).await {
             Some(ServerMessage::Answer {
                 id: 1,
@@ -407,12 +416,10 @@ impl Channels {
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A socket that has asked to be let in.
-async fn knock(http: SocketAddr, room: &str, who: &str) -> Socket {
+async fn knock(http: SocketAddr, join: Join) -> Socket {
     let join = Join {
         protocol: PROTOCOL,
-        room: Some(room.to_owned()),
-        identity: Some(who.to_owned()),
-        ..Join::default()
+        ..join
     };
     let url = format!("ws://{http}/v1/signal");
     let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
@@ -421,8 +428,8 @@ async fn knock(http: SocketAddr, room: &str, who: &str) -> Socket {
 }
 
 /// Asks to be let in; what is said to that, `None` if the socket is closed instead.
-pub(crate) async fn asks_in_vain(http: SocketAddr, room: &str, who: &str) -> Option<ServerMessage> {
-    hear(&mut knock(http, room, who).await).await
+pub(crate) async fn asks_in_vain(http: SocketAddr, join: Join) -> Option<ServerMessage> {
+    hear(&mut knock(http, join).await).await
 }
 
 async fn say(socket: &mut Socket, id: u32, request: Request) {

@@ -1,21 +1,24 @@
 //! What moderators, quotas and revocations do to participants.
 
 use crate::common::client::{Answered, Client, PUBLISH};
-use crate::common::publish_request;
-use crate::common::sdk::Sdk;
-use crate::common::world::{World, ended, left, room_anew};
+use crate::common::sdk::{Sdk, serve_with};
+use crate::common::world::{World, ended, left, room_anew, transport};
+use crate::common::{publish_request, wait};
 use ion_api::Backend;
-use ion_api::accounts::{Quota, Subject};
+use ion_api::accounts::{Accounts, KeyLimits, NewKey, Quota, Subject};
 use ion_api::documents::Expected;
 use ion_api::govern::{Act, Maker, RoomSettings};
 use ion_api::model::Role;
 use ion_api::names::{Identity, RoomName};
-use ion_api::signal::client::{Request, Subscribe, SubscriptionChange};
-use ion_api::signal::model::SubscriptionBounds;
+use ion_api::signal::client::{Join, Request, Subscribe, SubscriptionChange};
+use ion_api::signal::model::{SubscriptionBounds, TransportState};
 use ion_api::signal::server::{Reason, RoomCause};
-use ion_api::token::TokenRef;
+use ion_api::token::{Claims, Grants, Keys, TokenRef, mint};
 use ion_controlplane::rooms::{Input, Key, Settings};
-use ion_tables::SubscriptionConfig;
+use ion_tables::{Encoding, SubscriptionConfig};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn moderators_pause_move_and_kick() {
@@ -143,6 +146,7 @@ async fn a_lobby_and_the_quota_of_a_key_stop_whip_clients() {
         request.participant.quota = Quota {
             participants: 2,
             rooms: 1,
+            ..Quota::default()
         };
         let published = Backend::publish(handle, request).await;
         published
@@ -205,6 +209,73 @@ async fn rooms_that_a_key_made_count_in_its_quota() {
     assert_eq!(publish("two").await, Ok(()), "it has this one already");
     Backend::act(handle, room("one"), Act::Close).await.unwrap();
     assert_eq!(make("five", "k").await, Ok(()));
+}
+
+#[tokio::test]
+async fn who_publishes_as_much_as_a_key_may_publishes_nothing_more() {
+    let world = World::new().await;
+    let accounts = Arc::new(Accounts::ephemeral(Keys::default()).unwrap());
+    let limits = KeyLimits {
+        published_bitrate_bps: NonZeroU32::new(64_000),
+        ..KeyLimits::default()
+    };
+    let label = String::new();
+    let made = accounts.create_key(NewKey { label, limits }).unwrap().value;
+    let key = made.info.key;
+    let quota = accounts.quota(&key);
+    let claims = Claims {
+        sub: "ann".to_owned(),
+        video: Grants {
+            room_join: true,
+            room: "r".to_owned(),
+            ..Grants::default()
+        },
+        ..Claims::default()
+    };
+    let token = mint(&key, &made.secret, claims, Duration::from_secs(60)).unwrap();
+    let http = serve_with(&world.server, |config| config.auth.accounts = accounts).await;
+    let join = Join {
+        token: Some(token),
+        ..Join::default()
+    };
+    let mut ann = Sdk::enter(http, join).await;
+    ann.send("audio", "mic");
+    ann.connect().await;
+    ann.event(transport(TransportState::Connected)).await;
+    // More than 64 kbit/s, until it stops.
+    let (row, _) = world.tables().live::<Encoding>().next().unwrap();
+    let tables = Arc::clone(&world.plane.tables);
+    let sending = tokio::spawn(async move {
+        let counters = tables.counters::<Encoding>(row).unwrap();
+        loop {
+            counters.bytes_received.add(2_000);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let handle = &*world.server.handle;
+    let published = async || {
+        let usage = Backend::usage(handle, key.clone()).await;
+        usage.published_bitrate_bps
+    };
+    wait("the rate to be seen", async || published().await >= 64_000).await;
+    ann.send("video", "cam");
+    let answer = ann.offer().await.unwrap();
+    assert_eq!(answer.declined["1"].reason, Reason::RateLimited);
+    assert_eq!(answer.publications.len(), 1, "what is published goes on");
+    let publish = async |room: &str| {
+        let offer = Client::new().await.offer(&PUBLISH);
+        let mut request = publish_request(room, "obs", offer);
+        let (key, id) = (key.clone(), String::new());
+        request.participant.token = Some(TokenRef { key, id });
+        request.participant.quota = quota;
+        let published = Backend::publish(handle, request).await;
+        published.map(drop).map_err(|problem| problem.kind)
+    };
+    assert_eq!(publish("r").await, Err("key-limit"));
+    sending.abort();
+    wait("the rate to fall", async || published().await < 64_000).await;
+    assert_eq!(publish("r").await, Ok(()));
+    assert!(ann.offer().await.unwrap().declined.is_empty());
 }
 
 #[tokio::test]
