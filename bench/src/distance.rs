@@ -26,6 +26,22 @@ pub fn by_distance(results: &[Value], path: &str) -> String {
     parts.join(", ")
 }
 
+/// Ratios of a figure, round by round, of the rounds in which both runs found the cores equally far apart; all of them where
+/// no run says how far. A ratio over a change of distance is one of two machines.
+#[must_use]
+pub fn ratios_at_one_distance(of: &[Value], against: &[Value], path: &str) -> Vec<f64> {
+    let rounds = || of.iter().zip(against);
+    let ratio = |(of, against): (&Value, &Value)| {
+        let against = pick(against, path).filter(|value| *value > 0.0)?;
+        Some(pick(of, path)? / against)
+    };
+    let told = rounds().any(|(of, against)| place(of).is_some() || place(against).is_some());
+    let same = |(of, against): &(&Value, &Value)| {
+        !told || (place(of).is_some() && place(of) == place(against))
+    };
+    rounds().filter(same).filter_map(ratio).collect()
+}
+
 /// Whether the cores of a run were near each other; nothing if that changed, or was not measured.
 fn place(result: &Value) -> Option<bool> {
     let trips = result["core_round_trip_ns"].as_array()?;
@@ -57,5 +73,16 @@ mod tests {
         let said = by_distance(&rounds, "s");
         assert_eq!(said, "0.450 with cores near, 0.700 with cores far apart");
         assert_eq!(by_distance(&rounds[2..4], "s"), "");
+    }
+
+    #[test]
+    fn a_ratio_is_taken_at_one_distance() {
+        let run = |trip, s| json!({"core_round_trip_ns": [trip, trip], "s": s});
+        let of = [run(53.0, 4.0), run(340.0, 9.0), run(330.0, 8.0)];
+        let against = [run(52.0, 2.0), run(50.0, 2.0), run(350.0, 4.0)];
+        assert_eq!(ratios_at_one_distance(&of, &against, "s"), [2.0, 2.0]);
+        let unsaid = |s| json!({"core_round_trip_ns": [null, null], "s": s});
+        let all = ratios_at_one_distance(&[unsaid(3.0)], &[unsaid(2.0)], "s");
+        assert_eq!(all, [1.5]);
     }
 }

@@ -1,5 +1,9 @@
 //! The bars that the forwarding path is held to, each measured in the same run as its unit.
 
+mod row;
+
+pub use row::Row;
+
 use crate::counting::allocations;
 use crate::distance::by_distance;
 use crate::metric::{pick, shown};
@@ -8,8 +12,9 @@ use crate::raw::RawRun;
 use crate::report::{Block, Document, Dots, host};
 use crate::rig::{PICTURE, Rig};
 use crate::scenario::{Mix, Scenario};
-use crate::stats::{Spread, median, paired_ratio, rounded_up};
+use crate::stats::{median, paired_ratio, rounded_up};
 use anyhow::Context;
+use row::{pair_row, ratio_row};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
@@ -34,56 +39,6 @@ pub struct Plan {
     pub floor: PathBuf,
     /// Rounds, in each of which everything is measured once.
     pub rounds: u32,
-}
-
-/// One bar.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// What is measured.
-    pub what: String,
-    /// Unit of values and bar.
-    pub unit: &'static str,
-    /// What it must not exceed.
-    pub bar: f64,
-    /// Round by round; none if it was not measured.
-    pub values: Vec<f64>,
-    /// What to know about it.
-    pub note: String,
-}
-
-impl Row {
-    /// Whether the median meets the bar, as it was measured and not as it is shown.
-    #[must_use]
-    pub fn verdict(&self) -> &'static str {
-        match median(&self.values) {
-            None => "not measured",
-            Some(median) if median <= self.bar => "pass",
-            Some(_) => "**miss**",
-        }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let decimals = if self.bar >= 10.0 { 1 } else { 3 };
-        let measured = Spread::of(&self.values).map_or_else(
-            || "-".into(),
-            |Spread { low, median, high }| {
-                let show = |value| rounded_up(value, decimals);
-                format!("{} ({} to {})", show(median), show(low), show(high))
-            },
-        );
-        let unit = if self.unit.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", self.unit)
-        };
-        vec![
-            self.what.clone(),
-            format!("{measured}{unit}"),
-            format!("≤ {}{unit}", self.bar),
-            self.verdict().into(),
-            self.note.clone(),
-        ]
-    }
 }
 
 /// Results of all rounds.
@@ -220,22 +175,6 @@ fn cost_row(runs: &Runs, what: &str, scenario: Scenario, bar: f64) -> Row {
     }
 }
 
-fn ratio_row(what: String, bar: f64, of: &[f64], against: &[f64], note: String) -> Row {
-    let values = against
-        .iter()
-        .zip(of)
-        .filter_map(|(against, of)| paired_ratio(&[*against], &[*of]))
-        .map(|ratio| ratio.median)
-        .collect();
-    Row {
-        what,
-        unit: "×",
-        bar,
-        values,
-        note,
-    }
-}
-
 fn cost_rows(runs: &Runs) -> Vec<Row> {
     let cpu = |scenario| runs.values(scenario, "cpu_ns_per_packet");
     let mut rows = vec![
@@ -258,12 +197,11 @@ fn cost_rows(runs: &Runs) -> Vec<Row> {
     rows.push(cost_row(runs, "meetings, 20 of ten", MEETINGS, 0.70));
     rows.push(cost_row(runs, "1,000 rooms of 1 → 1 video", CALLS, 1.2));
     rows.push(cost_row(runs, "audio, 1 → 500", AUDIO_500, 1.2));
-    rows.push(ratio_row(
-        "video, 1 → 2,000 against 1 → 50, per packet".into(),
+    rows.push(pair_row(
+        "video, 1 → 2,000 against 1 → 50, per packet",
         1.25,
-        &cpu(VIDEO_2000),
-        &cpu(VIDEO_50),
-        String::new(),
+        runs.of(VIDEO_2000),
+        runs.of(VIDEO_50),
     ));
     rows.push(Row {
         what: "system calls per forwarded packet, video, 1 → 50".into(),
@@ -324,31 +262,34 @@ fn memory_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
 
 /// What viewers' feedback, their estimates and the choice of a layer cost, in real time: against the same video without.
 fn adaptation_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
-    let (mut plain_ns, mut adapted_ns, mut reports) = (Vec::new(), Vec::new(), 0.0);
-    for _ in 0..plan.rounds {
-        for (feedback, mix, costs) in [
-            (false, Mix::Video, &mut plain_ns),
-            (true, Mix::Simulcast, &mut adapted_ns),
+    let (mut plain, mut adapted) = (Vec::new(), Vec::new());
+    // Runs that differ by little: twice as many rounds.
+    for _ in 0..2 * plan.rounds {
+        for (feedback, mix, results) in [
+            (false, Mix::Video, &mut plain),
+            (true, Mix::Simulcast, &mut adapted),
         ] {
             let raw = RawRun {
                 speed: 1.0,
                 feedback,
                 ..plan.raw.clone()
             };
-            let result = raw.measure(runner, &scenario(mix, 1, ADAPTED_VIEWERS))?;
-            costs.push(pick(&result, "cpu_ns_per_packet").context("cpu_ns_per_packet")?);
-            reports = pick(&result, "feedback_sent").unwrap_or(0.0)
-                / pick(&result, "packets_received").unwrap_or(1.0);
+            results.push(raw.measure(runner, &scenario(mix, 1, ADAPTED_VIEWERS))?);
         }
     }
-    let note = format!(
-        "{} against {} ns, {ADAPTED_VIEWERS} viewers at real-time rate; {} reports received for each packet",
-        shown(median(&adapted_ns).unwrap_or(0.0)),
-        shown(median(&plain_ns).unwrap_or(0.0)),
-        rounded_up(reports, 3),
-    );
     let what = "simulcast with feedback against one video without, per packet";
-    Ok(ratio_row(what.into(), 1.1, &adapted_ns, &plain_ns, note))
+    let row = pair_row(what, 1.1, &adapted, &plain);
+    let share = |result: &Value| {
+        let reports = pick(result, "feedback_sent")?;
+        Some(reports / pick(result, "packets_received")?)
+    };
+    let shares: Vec<_> = adapted.iter().filter_map(share).collect();
+    let note = format!(
+        "{}; {ADAPTED_VIEWERS} viewers at real-time rate, {} reports received for each packet",
+        row.note,
+        rounded_up(median(&shares).unwrap_or(0.0), 3),
+    );
+    Ok(Row { note, ..row })
 }
 
 /// What each further viewer adds.
