@@ -23,7 +23,7 @@ impl fmt::Debug for Dataplane {
 
 type Reader = fn(&WorkerCounters) -> &Counter;
 
-const COUNTERS: [(&str, &str, Reader); 24] = [
+const COUNTERS: [(&str, &str, Reader); 26] = [
     ("worker_packets_received", "Datagrams received", |c| {
         &c.packets_received
     }),
@@ -119,6 +119,16 @@ const COUNTERS: [(&str, &str, Reader); 24] = [
         "worker_probe_bytes_sent",
         "Bytes sent to find out what networks carry",
         |c| &c.probe_bytes,
+    ),
+    (
+        "worker_packets_received_with_ce",
+        "Packets received with a congestion mark (ECN CE)",
+        |c| &c.congestion_marks_received,
+    ),
+    (
+        "worker_packets_arrived_with_ce",
+        "Packets sent that clients report to have arrived with a congestion mark",
+        |c| &c.congestion_marks,
     ),
 ];
 

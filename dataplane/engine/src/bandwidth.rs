@@ -221,6 +221,7 @@ impl Engine {
         if let Some(counters) = self.transport_counters(row) {
             counters.congestion_marks.add(marked as u64);
         }
+        self.tables.counters().congestion_marks.add(marked as u64);
         self.estimated(now, row);
     }
 

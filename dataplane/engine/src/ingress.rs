@@ -183,6 +183,7 @@ impl Engine {
             && let Some(counters) = self.transport_counters(row)
         {
             counters.congestion_marks_received.add(1);
+            self.tables.counters().congestion_marks_received.add(1);
         }
     }
 

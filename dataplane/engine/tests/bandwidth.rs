@@ -539,6 +539,8 @@ fn feedback_by_stream_is_taken_and_marks_are_counted() {
     let row = world.clients[viewer].row.row;
     let counters = world.tables.counters::<Transport>(row).unwrap();
     assert_eq!(counters.congestion_marks.load(), 3);
+    let worker = world.tables.worker_counters(0).unwrap();
+    assert_eq!(worker.congestion_marks.load(), 3);
     assert!(counters.estimate_bps.load() > 0);
     assert_eq!(world.drops(0, DropReason::FeedbackRefused), 0);
     // The path carries marks: what comes without them later changes nothing.

@@ -388,4 +388,6 @@ fn a_publisher_that_asks_for_rfc_8888_is_told_of_each_packet_and_its_mark() {
     let row = world.clients[publisher].row.row;
     let counters = world.tables.counters::<ion_tables::Transport>(row).unwrap();
     assert_eq!(counters.congestion_marks_received.load(), marks as u64);
+    let worker = world.tables.worker_counters(0).unwrap();
+    assert_eq!(worker.congestion_marks_received.load(), marks as u64);
 }

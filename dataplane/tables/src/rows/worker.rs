@@ -67,8 +67,10 @@ pub struct WorkerCounters {
     pub freezes: Counter,
     /// UDP payload bytes sent to find out what networks carry.
     pub probe_bytes: Counter,
-    /// Zero.
-    pub reserved: [Counter; 2],
+    /// Packets received with a congestion mark (RFC 3168).
+    pub congestion_marks_received: Counter,
+    /// Packets sent that arrived with such a mark, as clients report.
+    pub congestion_marks: Counter,
     /// By [`DropReason`].
     pub drops: [Counter; DropReason::SLOTS],
 }
