@@ -150,12 +150,17 @@ pub struct OutboundStats {
     pub retransmitted_packets_sent: u64,
     /// Bytes of RTP payload of those.
     pub retransmitted_bytes_sent: u64,
+    /// Of those packets, the ones that the viewer's feedback says arrived: they were of use, but where what was missed
+    /// came late instead. Known where retransmissions have an SSRC of their own (RTX).
+    pub retransmitted_packets_received: u64,
     /// RED payloads made for it.
     pub red_packets_sent: u64,
     /// Repair packets (FlexFEC) made for it.
     pub fec_packets_sent: u64,
     /// Bytes of RTP payload of those.
     pub fec_bytes_sent: u64,
+    /// Of those packets, the ones that the viewer's feedback says arrived. How many were of use it does not say.
+    pub fec_packets_received: u64,
     /// Pictures, for video.
     pub frames_sent: u64,
     /// Keyframes begun.

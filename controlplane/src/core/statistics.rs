@@ -177,6 +177,8 @@ fn reported_stats(c: &SubscriptionCounters, stats: &mut OutboundStats) {
         f64::from(u8::try_from(c.fraction_lost.load()).unwrap_or(u8::MAX)) / 256.0;
     stats.jitter = seconds(c.jitter_us.load());
     stats.round_trip_time = known_seconds(&c.rtt_us);
+    stats.retransmitted_packets_received = c.retransmitted_arrived.load();
+    stats.fec_packets_received = c.fec_packets_arrived.load();
 }
 
 fn mime_type(track: &Published) -> String {

@@ -23,7 +23,7 @@ impl fmt::Debug for Dataplane {
 
 type Reader = fn(&WorkerCounters) -> &Counter;
 
-const COUNTERS: [(&str, &str, Reader); 26] = [
+const COUNTERS: [(&str, &str, Reader); 29] = [
     ("worker_packets_received", "Datagrams received", |c| {
         &c.packets_received
     }),
@@ -89,6 +89,21 @@ const COUNTERS: [(&str, &str, Reader); 26] = [
         "worker_retransmitted_packets_sent",
         "Retransmissions sent to viewers",
         |c| &c.retransmitted_sent,
+    ),
+    (
+        "worker_retransmitted_packets_arrived",
+        "Retransmissions that arrived, as viewers say",
+        |c| &c.retransmitted_arrived,
+    ),
+    (
+        "worker_fec_packets_sent",
+        "Repair packets made for viewers",
+        |c| &c.fec_packets_sent,
+    ),
+    (
+        "worker_fec_packets_arrived",
+        "Repair packets that arrived, as viewers say",
+        |c| &c.fec_packets_arrived,
     ),
     (
         "worker_nacks_sent",

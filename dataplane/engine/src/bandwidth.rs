@@ -25,11 +25,11 @@ pub(crate) const OVERHEAD_BYTES: usize = 44;
 /// Makes the estimator of a viewer's transport.
 pub type MakeEstimator = fn(Bounds) -> Box<dyn Estimator>;
 
-/// What a worker keeps of one viewer's network; about 5 KiB where there is feedback on
+/// What a worker keeps of one viewer's network; about 7 KiB where there is feedback on
 /// packets, and 2 where there is not. Only transports that video is sent to have one.
 pub(crate) struct Bandwidth {
     pub(crate) estimator: Box<dyn Estimator>,
-    sent: Option<SentPackets>,
+    pub(crate) sent: Option<SentPackets>,
     pub(crate) marking: Marking,
     pub(crate) pacer: Pacer,
     burst: Option<Burst>,
@@ -222,6 +222,7 @@ impl Engine {
             counters.congestion_marks.add(marked as u64);
         }
         self.tables.counters().congestion_marks.add(marked as u64);
+        self.extras_heard(row);
         self.estimated(now, row);
     }
 

@@ -44,4 +44,5 @@ renew!(SubscriptionCounters:
     packets_blanked, layer_switches, layer_in_use, layer_wanted, red_sent,
     fec_packets_sent, fec_bytes_sent, frames_sent, key_frames_sent,
     nack_messages_received, freezes, freeze_us, limit, packets_of_silence,
+    retransmitted_arrived, fec_packets_arrived,
 );

@@ -165,6 +165,9 @@ impl Engine {
                 self.tables.counters().freezes.add(1);
             }
         }
+        if tally.repairs > 0 {
+            self.tables.counters().fec_packets_sent.add(tally.repairs);
+        }
         self.count_sent(transport, tally.packets + tally.repairs, tally.bytes);
         self.count_layers(row);
     }

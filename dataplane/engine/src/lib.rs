@@ -23,6 +23,7 @@
 /// What a viewer's network carries, shared out over its tracks.
 pub mod allocate;
 mod arrivals;
+mod arrived;
 mod bandwidth;
 mod batch;
 mod children;

@@ -211,6 +211,8 @@ pub const CCFB_SPAN: u64 = 256;
 /// Packets sent to one viewer that its feedback may still come for; a power of two: a quarter of
 /// a second at 20 Mbit/s, a second at 5.
 pub const SENT_PACKETS: usize = 512;
+/// Of those, retransmissions and repair packets whose arrival is counted.
+pub const EXTRAS: usize = 128;
 /// Feedback on a packet sent longer ago than this is not taken, microseconds.
 pub const SENT_TOO_OLD_US: u64 = 10_000_000;
 /// Streams of one RFC 8888 message that are looked at: a viewer has two for each track.

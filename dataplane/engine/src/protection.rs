@@ -12,7 +12,7 @@ use crate::repair::leave_out_mutable;
 use crate::seal::{Header, has_room, low16, seal_made};
 use crate::subscription::Subscriber;
 use crate::time::Micros;
-use crate::transport::Transport;
+use crate::transport::{StreamKind, Transport};
 use ion_tables::{
     DropReason, ExtensionMap, Subscription as SubscriptionRow, SubscriptionConfig, WorkerTables,
 };
@@ -229,6 +229,7 @@ pub(crate) fn send_repairs<O: Output<Message = PeerMessage>>(
                 tally.repairs += 1;
                 tally.repair_payload += payload as u64;
                 bytes += sent;
+                transport.note_extra(subscriber.link, StreamKind::Fec);
             }
             Err(reason) => tables.counters().drop_packets(reason, 1),
         }

@@ -8,7 +8,7 @@ use crate::rewrite::{Descriptor, renumber};
 use crate::seal::{Header, has_room, low16, payload_for, seal_made, seal_media, send_media};
 use crate::subscription::{Numbers, Source, Subscriber};
 use crate::time::Micros;
-use crate::transport::Transport;
+use crate::transport::{StreamKind, Transport};
 use ion_tables::{DropReason, RowLink, Subscription as SubscriptionRow};
 use ion_wire::rtp::HeaderFields;
 use ion_wire::seq;
@@ -209,6 +209,9 @@ impl Engine {
             Ok(bytes) => {
                 if let Some(bandwidth) = transport.bandwidth.as_deref_mut() {
                     bandwidth.repeated(bytes);
+                }
+                if rtx {
+                    transport.note_extra(subscriber.link, StreamKind::Rtx);
                 }
                 Answer::Sent {
                     payload: u64::from(packet.payload_len),

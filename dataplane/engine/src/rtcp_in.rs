@@ -5,7 +5,7 @@ use crate::limits::SENDER_REPORT_MIN_US;
 use crate::output::Output;
 use crate::peer::PeerMessage;
 use crate::time::Micros;
-use crate::transport::StreamKind;
+use crate::transport::{Sent, StreamKind};
 use ion_srtp::SrtpError;
 use ion_tables::{DropReason, EventKind, RowKind};
 use ion_wire::ntp;
@@ -105,12 +105,15 @@ impl Engine {
         }
     }
 
+    /// What we send with an SSRC on a transport.
+    fn sent_with(&self, transport: u32, ssrc: u32) -> Option<Sent> {
+        let transport = self.transports[transport as usize].as_ref()?;
+        transport.sent.get(&ssrc).copied()
+    }
+
     /// The subscription that we send a media SSRC for, on a transport.
     fn subscription_of(&self, transport: u32, ssrc: u32) -> Option<u32> {
-        let sent = self.transports[transport as usize]
-            .as_ref()?
-            .sent
-            .get(&ssrc)?;
+        let sent = self.sent_with(transport, ssrc)?;
         (sent.kind == StreamKind::Media).then_some(sent.subscription)
     }
 
@@ -182,9 +185,13 @@ impl Engine {
 
     fn report_block(&mut self, now: Micros, row: u32, block: &ReportBlock) {
         let middle = ntp::middle(self.ntp(now));
-        let Some(subscription) = self.subscription_of(row, block.ssrc) else {
+        let Some(sent) = self.sent_with(row, block.ssrc) else {
             return;
         };
+        if sent.kind != StreamKind::Media {
+            return self.extras_reported(row, sent, block);
+        }
+        let subscription = sent.subscription;
         let Some(subscriber) = self.subscriptions[subscription as usize].as_deref_mut() else {
             return;
         };

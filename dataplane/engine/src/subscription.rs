@@ -1,4 +1,5 @@
 use crate::allocate::Patience;
+use crate::arrived::Reported;
 use crate::freezes::Freezes;
 use crate::layers::{Layer, Target};
 use crate::limits::{
@@ -83,6 +84,9 @@ pub(crate) struct Subscriber {
     /// Index and millisecond of recent retransmissions, by index.
     repeats: Box<[(u32, u32)]>,
     pub(crate) rtx_next: u64,
+    /// What receiver reports say of retransmissions, and of repair packets.
+    pub(crate) rtx_reported: Reported,
+    pub(crate) fec_reported: Reported,
     pub(crate) rtt_us: u64,
     /// How long the viewer is asked to hold pictures back.
     pub(crate) playout: Playout,
@@ -180,6 +184,8 @@ impl Subscriber {
             plain_floor: state.srtp_next,
             repeats: Box::default(),
             rtx_next: state.rtx_srtp_next,
+            rtx_reported: Reported::before(state.rtx_srtp_next),
+            fec_reported: Reported::before(state.fec_srtp_next),
             rtt_us: 0,
             playout: Playout::new(state.playout_ms, state.sender_packets),
             redundancy: Redundancy::default(),

@@ -62,4 +62,4 @@ pub use seqcell::{SeqCell, Torn};
 pub use values::{Address, ExtensionKind, ExtensionMap, Text};
 
 /// Version of the layout and of its meaning; both sides must agree exactly.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;

@@ -1,6 +1,9 @@
 use super::{Ecn, PacketReport};
+use crate::arrived::{Extra, Extras};
 use crate::limits::{CCFB_STREAMS, SENT_PACKETS, SENT_TOO_OLD_US};
 use crate::time::Micros;
+use crate::transport::StreamKind;
+use ion_tables::RowLink;
 use ion_wire::rtcp::ccfb::{self, Ccfb};
 use ion_wire::rtcp::twcc::{REFERENCE_US, Twcc};
 use ion_wire::seq;
@@ -11,7 +14,9 @@ const SPAN: u64 = SENT_PACKETS as u64;
 const HEARD: u16 = 1 << 15;
 /// Of `bytes`: it belongs to the newest probe.
 const PROBE: u16 = 1 << 14;
-const BYTES: u16 = PROBE - 1;
+/// Of `bytes`: it is in `extras`.
+const EXTRA: u16 = 1 << 13;
+const BYTES: u16 = EXTRA - 1;
 /// What a worker's turn takes at most, microseconds.
 const TURN_US: u32 = 10_000_000;
 
@@ -41,6 +46,7 @@ pub struct SentPackets {
     /// Marked ECT(1) as they were sent.
     ecn: Ecn,
     clock: RemoteClock,
+    extras: Extras,
 }
 
 /// The receiver's clock, in as many bits as its messages have, unwrapped.
@@ -90,6 +96,7 @@ impl SentPackets {
             probe: 0,
             ecn,
             clock: RemoteClock::default(),
+            extras: Extras::new(),
         }
     }
 
@@ -105,6 +112,24 @@ impl SentPackets {
         }
         self.next += 1;
         self.unheard = self.unheard.max(self.next.saturating_sub(SPAN));
+    }
+
+    /// The packet sent last is one beside the media, whose arrival counts.
+    pub(crate) fn was_extra(&mut self, subscription: RowLink, kind: StreamKind) {
+        let Some(last) = self.next.checked_sub(1) else {
+            return;
+        };
+        self.bytes[slot(last)] |= EXTRA;
+        self.extras.sent(Extra {
+            number: low32(last),
+            subscription,
+            kind,
+        });
+    }
+
+    /// Takes one of those that has arrived.
+    pub(crate) fn take_extra(&mut self) -> Option<Extra> {
+        self.extras.take()
     }
 
     /// Numbers below `number` that were not sent with are passed over.
@@ -266,6 +291,9 @@ impl SentPackets {
             return;
         }
         self.bytes[at] |= HEARD;
+        if bytes & EXTRA != 0 {
+            self.extras.heard(low32(number), arrived.is_some());
+        }
         out.push(PacketReport {
             sent,
             arrived,

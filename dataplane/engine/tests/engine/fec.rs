@@ -276,12 +276,12 @@ fn redundancy_that_was_not_agreed_on_is_dropped() {
     assert_eq!(world.clients[viewer].of(media_ssrc(sub)).len(), 1);
 }
 
-fn takes_fec(config: &mut SubscriptionConfig) {
+pub(crate) fn takes_fec(config: &mut SubscriptionConfig) {
     (config.fec_payload_type, config.fec_ssrc) = (V_FEC, config.ssrc + 2);
 }
 
 /// A viewer reports loss, in 1/256, and a round trip of 150 ms.
-fn report_loss(world: &mut World, viewer: usize, ssrc: u32, fraction_lost: u8) {
+pub(crate) fn report_loss(world: &mut World, viewer: usize, ssrc: u32, fraction_lost: u8) {
     let last = world.feedback(viewer, |packet| match packet {
         Packet::SenderReport(report) if report.ssrc == ssrc => Some(report.info.ntp),
         _ => None,
@@ -318,7 +318,7 @@ fn without_stamps(plain: &[u8]) -> Vec<u8> {
 }
 
 /// Sends pictures of so many packets, ten milliseconds apart, each in a batch of its own. Returns the next index.
-fn send_pictures(
+pub(crate) fn send_pictures(
     world: &mut World,
     publisher: usize,
     mut index: u64,

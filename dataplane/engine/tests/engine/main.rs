@@ -5,6 +5,7 @@
 )]
 #![allow(unreachable_pub, reason = "shared by several test programs")]
 
+mod arrived;
 mod bad_input;
 mod demux;
 mod fec;

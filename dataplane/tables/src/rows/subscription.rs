@@ -174,8 +174,12 @@ pub struct SubscriptionCounters {
     pub limit: Counter,
     /// Packets not sent because they were silence; part of those withheld.
     pub packets_of_silence: Counter,
+    /// Retransmissions under an SSRC of their own that arrived, as the viewer says.
+    pub retransmitted_arrived: Counter,
+    /// Repair packets that arrived, as the viewer says. What it made of them it does not say.
+    pub fec_packets_arrived: Counter,
     /// Zero.
-    pub reserved: Counter,
+    pub reserved: [Counter; 15],
 }
 
 /// Why a viewer is not sent the best that there is of a track.
@@ -248,5 +252,5 @@ plain!(SubscriptionConfig, SubscriptionState);
 const _: () = {
     assert!(size_of::<SubscriptionConfig>() == 72);
     assert!(size_of::<SubscriptionState>() == 72);
-    assert!(size_of::<SubscriptionCounters>() == 256);
+    assert!(size_of::<SubscriptionCounters>() == 384);
 };

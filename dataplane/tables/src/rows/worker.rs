@@ -71,6 +71,14 @@ pub struct WorkerCounters {
     pub congestion_marks_received: Counter,
     /// Packets sent that arrived with such a mark, as clients report.
     pub congestion_marks: Counter,
+    /// Of the retransmissions to viewers, those that arrived, as the viewers say.
+    pub retransmitted_arrived: Counter,
+    /// Repair packets (FlexFEC) made for viewers.
+    pub fec_packets_sent: Counter,
+    /// Of those, the ones that arrived, as the viewers say.
+    pub fec_packets_arrived: Counter,
+    /// Zero.
+    pub reserved: [Counter; 13],
     /// By [`DropReason`].
     pub drops: [Counter; DropReason::SLOTS],
 }
@@ -85,5 +93,5 @@ impl WorkerCounters {
 // The sizes are part of the contract: who changes one raises `ABI_VERSION`.
 #[cfg(not(loom))]
 const _: () = {
-    assert!(size_of::<WorkerCounters>() == 512);
+    assert!(size_of::<WorkerCounters>() == 640);
 };
