@@ -34,10 +34,11 @@ pub struct RoomSettings {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AudioSettings {
     /// As how many streams SDK participants get it at most: those of the loudest, by turns; 0: everybody's. Who
-    /// subscribes by himself gets what he subscribes to.
+    /// subscribes by himself gets what he subscribes to. A viewer over WHEP plays one publisher, with or without slots:
+    /// that one's own sound, whoever speaks, since it has one stream of sound and cannot be told whose it is.
     #[schema(maximum = 16)]
     pub slots: u8,
-    /// What becomes of silence.
+    /// What becomes of silence; for viewers over WHEP too.
     pub silence: Silence,
 }
 

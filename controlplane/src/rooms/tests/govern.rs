@@ -114,6 +114,15 @@ fn who_chooses_for_himself_or_is_forbidden_something_gets_publications_and_no_se
     assert_eq!(House::told(&effects, 1), ["audioSlots", "subscriptions"]);
     house.receives(1, &[(901, A), (902, A), (102, A)]);
     assert_eq!(house.sent(1), [Some(901), Some(902), None]);
+    // WHEP plays one publisher: with its own sound.
+    house.does(Input::Join(Box::new(join(
+        3,
+        &room("r"),
+        "vera",
+        ParticipantKind::Whep,
+    ))));
+    house.receives(3, &[(0, A)]);
+    assert_eq!(house.sent(3), [Some(101)]);
     // One that is asked for comes besides.
     let wish = |subscribed| Wish {
         publication: PublicationId(102),
