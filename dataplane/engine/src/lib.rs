@@ -66,6 +66,7 @@ mod reception;
 mod redundancy;
 mod repair;
 mod report;
+mod requests;
 mod retransmit;
 mod rewrite;
 mod rtcp_in;
