@@ -19,7 +19,7 @@ use ion_engine::congestion::{Bounds, IonEstimator};
 use ion_sim::link::{Link, LinkSpec, Load, Packet};
 use ion_tables::event::EventReader;
 use ion_tables::*;
-use ion_wire::rtcp::{build, ccfb, twcc};
+use ion_wire::rtcp::{build, twcc};
 use ion_wire::seq;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -489,115 +489,4 @@ fn hostile_feedback_is_refused_and_bounded() {
     stage.run(5);
     assert!(stage.audio_got - audio > 140);
     assert_eq!(stage.world.drops(0, DropReason::MalformedRtcp), 0);
-}
-
-/// RFC 8888 needs no numbers of its own, and tells of congestion marks.
-#[test]
-fn feedback_by_stream_is_taken_and_marks_are_counted() {
-    let mut world = World::new(1);
-    let publisher = world.client(0, false);
-    let mut map = ExtensionMap::default();
-    map.set(ExtensionKind::Mid, 1);
-    let flags = TransportConfig::CCFB_OUT;
-    let viewer = world.client_with(0, map, flags, ion_srtp::Profile::AeadAes128Gcm);
-    let track = world.video(publisher);
-    let sub = world.subscribe(viewer, track);
-    for at in 0..10_u64 {
-        let payload = vp8(at == 0, at);
-        world.send(
-            publisher,
-            &Rtp::new(10, VP8, at, at as u32 * 3_000, &payload),
-        );
-        world.advance(10_000);
-    }
-    let got: Vec<u16> = world.clients[viewer]
-        .of(media_ssrc(sub))
-        .iter()
-        .map(|got| got.header.sequence)
-        .collect();
-    assert_eq!(got.len(), 10);
-    // Media goes out as ECT(1), and RTCP as it ever did.
-    world.advance(1_200_000);
-    let [media, rtcp] = world.workers[0].out.ecn;
-    assert_eq!(media, [0, 10, 0, 0]);
-    assert!(rtcp[0] > 0 && rtcp[1..] == [0; 3], "{rtcp:?}");
-    let arrivals: Vec<_> = (0..10_u16)
-        .map(|at| {
-            let ecn = if at < 3 { Ecn::Ce } else { Ecn::Ect1 };
-            let before = Some(100 - 10 * at);
-            (at != 5).then_some(ccfb::Arrival { ecn, before })
-        })
-        .collect();
-    let report = ccfb::StreamReport {
-        ssrc: media_ssrc(sub),
-        begin_sequence: got[0],
-        arrivals: &arrivals,
-    };
-    let mut buffer = vec![0; 200];
-    let len = build::ccfb(&mut buffer, 7, 1 << 20, &[report]).unwrap();
-    world.send_rtcp(viewer, &buffer[..len]);
-    let row = world.clients[viewer].row.row;
-    let counters = world.tables.counters::<Transport>(row).unwrap();
-    assert_eq!(counters.congestion_marks.load(), 3);
-    let worker = world.tables.worker_counters(0).unwrap();
-    assert_eq!(worker.congestion_marks.load(), 3);
-    assert!(counters.estimate_bps.load() > 0);
-    assert_eq!(world.drops(0, DropReason::FeedbackRefused), 0);
-    // The path carries marks: what comes without them later changes nothing.
-    world.send(publisher, &Rtp::new(10, VP8, 10, 30_000, &vp8(false, 10)));
-    assert_eq!(world.workers[0].out.ecn[0], [0, 11, 0, 0]);
-    // Transport-wide feedback was not negotiated, and its numbers mean nothing here.
-    let strange = ccfb::StreamReport { ssrc: 5, ..report };
-    let len = build::ccfb(&mut buffer, 7, 1 << 20, &[strange]).unwrap();
-    world.send_rtcp(viewer, &buffer[..len]);
-    assert_eq!(world.drops(0, DropReason::FeedbackRefused), 1);
-}
-
-/// Bits that the path clears are of no use, and a path that clears may also drop.
-#[test]
-fn a_path_that_clears_ecn_bits_is_sent_none_any_more() {
-    let mut world = World::new(1);
-    let publisher = world.client(0, false);
-    let mut map = ExtensionMap::default();
-    map.set(ExtensionKind::Mid, 1);
-    let flags = TransportConfig::CCFB_OUT;
-    let viewer = world.client_with(0, map, flags, ion_srtp::Profile::AeadAes128Gcm);
-    let track = world.video(publisher);
-    let sub = world.subscribe(viewer, track);
-    let mut reported = 0;
-    for at in 0..50_u64 {
-        let payload = vp8(at == 0, at);
-        world.send(
-            publisher,
-            &Rtp::new(10, VP8, at, at as u32 * 3_000, &payload),
-        );
-        world.advance(10_000);
-        if at % 10 != 9 {
-            continue;
-        }
-        let got = world.clients[viewer].of(media_ssrc(sub));
-        let begin_sequence = got[reported].header.sequence;
-        let count = got.len() - reported;
-        reported += count;
-        let arrival = |before| ccfb::Arrival {
-            ecn: Ecn::NotEct,
-            before: Some(before),
-        };
-        let arrivals: Vec<_> = (0..count as u16)
-            .rev()
-            .map(|n| Some(arrival(n * 10)))
-            .collect();
-        let report = ccfb::StreamReport {
-            ssrc: media_ssrc(sub),
-            begin_sequence,
-            arrivals: &arrivals,
-        };
-        let mut buffer = vec![0; 200];
-        let time = 1 << 20 | (at as u32) << 10;
-        let len = build::ccfb(&mut buffer, 7, time, &[report]).unwrap();
-        world.send_rtcp(viewer, &buffer[..len]);
-    }
-    assert_eq!(world.drops(0, DropReason::FeedbackRefused), 0);
-    // Four reports on ten packets are enough to tell.
-    assert_eq!(world.workers[0].out.ecn[0], [10, 40, 0, 0]);
 }

@@ -8,6 +8,7 @@
 mod arrived;
 mod bad_input;
 mod demux;
+mod ecn;
 mod fec;
 mod forward;
 mod harness;
@@ -23,6 +24,7 @@ mod retransmission;
 mod room;
 mod rows;
 mod silence;
+mod simulcast;
 mod speech;
 mod stage;
 mod workers;

@@ -23,6 +23,15 @@ pub struct Shape {
     pub mode: Mode,
 }
 
+pub const fn shape(codec: CodecKind, spatial: u8, temporal: u8, mode: Mode) -> Shape {
+    Shape {
+        codec,
+        spatial,
+        temporal,
+        mode,
+    }
+}
+
 /// A frame as it was made: one spatial layer of a picture.
 #[derive(Debug, Clone)]
 pub struct Made {
