@@ -97,15 +97,7 @@ fn received(row: u32, data: &[u8]) -> Received<'_> {
 
 fn transport(control: &ControlTables, row: u32) -> RowLink {
     let head = control.next_life::<Transport>(row);
-    let secrets = TransportSecrets {
-        generation: head.generation,
-        keyed: 1,
-        rx_key: KEY,
-        rx_salt: SALT,
-        tx_key: KEY,
-        tx_salt: SALT,
-        ..TransportSecrets::default()
-    };
+    let secrets = TransportSecrets::keyed(head.generation, (KEY, SALT), (KEY, SALT));
     control.write_secrets(row, &secrets);
     let mut extensions = ExtensionMap::default();
     extensions.set(ExtensionKind::Mid, MID_ID);
@@ -121,10 +113,7 @@ fn transport(control: &ControlTables, row: u32) -> RowLink {
         ..TransportConfig::default()
     };
     control.write::<Transport>(row, &config);
-    RowLink {
-        row,
-        generation: head.generation,
-    }
+    head.link(row)
 }
 
 /// Writes the publisher's rows; returns the link of the track.
@@ -132,7 +121,6 @@ fn program_track(control: &ControlTables) -> RowLink {
     let publisher = transport(control, 0);
     let encoding = control.next_life::<Encoding>(0);
     let track = control.next_life::<Track>(0);
-    let link = |generation| RowLink { row: 0, generation };
     let mut config = TrackConfig {
         head: track,
         transport: publisher,
@@ -142,11 +130,11 @@ fn program_track(control: &ControlTables) -> RowLink {
         codec: CodecKind::Vp8 as u8,
         ..TrackConfig::default()
     };
-    config.encodings[0] = link(encoding.generation);
+    config.encodings[0] = encoding.link(0);
     control.write::<Track>(0, &config);
     let config = EncodingConfig {
         head: encoding,
-        track: link(track.generation),
+        track: track.link(0),
         transport: publisher,
         ssrc: PUBLISHED_SSRC,
         clock_rate: 90_000,
@@ -156,7 +144,7 @@ fn program_track(control: &ControlTables) -> RowLink {
         ..EncodingConfig::default()
     };
     control.write::<Encoding>(0, &config);
-    link(track.generation)
+    track.link(0)
 }
 
 /// Row 0 publishes VP8, rows 1 to `viewers` watch.

@@ -19,10 +19,7 @@ use std::net::SocketAddr;
 mod subscriptions;
 
 fn link<C: HasHead>(row: u32, config: &C) -> RowLink {
-    RowLink {
-        row,
-        generation: config.head().generation,
-    }
+    config.head().link(row)
 }
 
 impl Engine {

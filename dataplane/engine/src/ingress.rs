@@ -414,11 +414,7 @@ impl Engine {
                 }
             }
             Gaps::TooMany if codec.is_video() => {
-                let link = RowLink {
-                    row,
-                    generation: config.head.generation,
-                };
-                self.want_keyframe(now, link);
+                self.want_keyframe(now, config.head.link(row));
             }
             Gaps::TooMany => {}
         }

@@ -35,9 +35,12 @@ pub mod header;
 /// Offsets of every part, computed from the capacities.
 #[cfg(not(loom))]
 pub mod layout;
-/// The memfd and its mapping, and the two roles that write to it.
+/// The memfd and its mapping.
 #[cfg(not(loom))]
 pub mod mapping;
+/// Who writes to it: the control plane, and workers.
+#[cfg(not(loom))]
+pub mod roles;
 /// The rows of the four tables.
 pub mod rows;
 /// Sequence lock over a plain value in shared memory.
@@ -56,7 +59,9 @@ pub use event::{Event, EventKind, EventReader, EventRing};
 #[cfg(not(loom))]
 pub use layout::Capacities;
 #[cfg(not(loom))]
-pub use mapping::{ControlTables, MapError, Tables, WorkerTables};
+pub use mapping::{MapError, Tables};
+#[cfg(not(loom))]
+pub use roles::{ControlTables, WorkerTables};
 pub use rows::*;
 pub use seqcell::{SeqCell, Torn};
 pub use values::{Address, ExtensionKind, ExtensionMap, Text};

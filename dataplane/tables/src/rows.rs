@@ -64,6 +64,16 @@ pub struct RowHead {
     pub live: u32,
 }
 
+impl RowHead {
+    /// A link to this life of the row.
+    pub fn link(self, row: u32) -> RowLink {
+        RowLink {
+            row,
+            generation: self.generation,
+        }
+    }
+}
+
 /// A table: the types of its parts.
 pub trait Row: 'static {
     /// Written by the control plane.

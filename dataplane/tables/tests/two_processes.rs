@@ -6,8 +6,8 @@
 use ion_tables::attach::{AttachError, ControlLink, Listener, Offer, attach};
 use ion_tables::command::Command as Announcement;
 use ion_tables::{
-    Capacities, ControlTables, RowHead, RowKind, RowLink, RowRef, Subscription, SubscriptionConfig,
-    Tables, Transport, TransportSecrets,
+    Capacities, ControlTables, RowHead, RowKind, RowLink, Subscription, SubscriptionConfig, Tables,
+    Transport, TransportSecrets,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -138,14 +138,7 @@ fn hammer(socket: &Path) -> ! {
     loop {
         for row in 0..ROWS {
             n = n.wrapping_add(1).max(1);
-            control.write::<Subscription>(row, &config_of(n));
-            control.announce(
-                RowRef {
-                    kind: RowKind::Subscription,
-                    row,
-                },
-                |_| {},
-            );
+            control.publish::<Subscription>(row, &config_of(n), |_| {});
         }
     }
 }
@@ -303,10 +296,7 @@ fn freed_rows_leave_no_keys_and_no_way_back() {
     let dataplane = Dataplane::start("freed");
     let control = ControlTables::new(Arc::new(Tables::map(dup(&dataplane)).unwrap()));
     let head = control.next_life::<Transport>(3);
-    let link = RowLink {
-        row: 3,
-        generation: head.generation,
-    };
+    let link = head.link(3);
     let config = ion_tables::TransportConfig {
         head,
         ..Default::default()

@@ -5,8 +5,8 @@ use ion_srtp::{MasterKey, Opener, Profile, RxIndex, Sealer};
 use ion_tables::attach::Attached;
 use ion_tables::steer::worker_of;
 use ion_tables::{
-    ControlTables, DropReason, Encoding, EncodingConfig, RowHead, RowKind, RowLink, RowRef,
-    Subscription, SubscriptionConfig, Tables, Text, Track, TrackConfig, Transport, TransportConfig,
+    ControlTables, DropReason, Encoding, EncodingConfig, Row, RowLink, Subscription,
+    SubscriptionConfig, Tables, Text, Track, TrackConfig, Transport, TransportConfig,
     TransportSecrets,
 };
 use std::net::{SocketAddr, UdpSocket};
@@ -165,24 +165,15 @@ impl Control {
         .unwrap();
     }
 
-    fn announce(&self, kind: RowKind, row: u32) {
-        self.rows
-            .announce(RowRef { kind, row }, |worker| self.ring(worker));
+    fn publish<R: Row>(&self, row: u32, config: &R::Config) {
+        let ring = |worker| self.ring(worker);
+        assert!(self.rows.publish::<R>(row, config, ring));
     }
 
     fn transport(&self, client: &Client, owner: usize, media: SocketAddr) -> RowLink {
         let row = client.row;
         let head = self.rows.next_life::<Transport>(row);
-        let ((rx_key, rx_salt), (tx_key, tx_salt)) = (keys(row, 1), keys(row, 2));
-        let secrets = TransportSecrets {
-            generation: head.generation,
-            keyed: 1,
-            rx_key,
-            rx_salt,
-            tx_key,
-            tx_salt,
-            ..TransportSecrets::default()
-        };
+        let secrets = TransportSecrets::keyed(head.generation, keys(row, 1), keys(row, 2));
         self.rows.write_secrets(row, &secrets);
         let config = TransportConfig {
             head,
@@ -194,9 +185,8 @@ impl Control {
             cname: Text::new("ion").unwrap(),
             ..TransportConfig::default()
         };
-        self.rows.write::<Transport>(row, &config);
-        self.announce(RowKind::Transport, row);
-        link(row, head)
+        self.publish::<Transport>(row, &config);
+        head.link(row)
     }
 
     fn track(&self, transport: RowLink, owner: usize, subscriber_workers: u64) -> RowLink {
@@ -205,7 +195,7 @@ impl Control {
         let encoding = self.rows.next_life::<Encoding>(0);
         let config = EncodingConfig {
             head: encoding,
-            track: link(0, head),
+            track: head.link(0),
             transport,
             ssrc: PUBLISHED_SSRC,
             clock_rate: CLOCK_RATE,
@@ -214,9 +204,9 @@ impl Control {
             payload_type: PUBLISHED_PT,
             ..EncodingConfig::default()
         };
-        self.rows.write::<Encoding>(0, &config);
+        self.publish::<Encoding>(0, &config);
         let mut encodings = [RowLink::default(); TrackConfig::MAX_ENCODINGS];
-        encodings[0] = link(0, encoding);
+        encodings[0] = encoding.link(0);
         let config = TrackConfig {
             head,
             transport,
@@ -228,10 +218,8 @@ impl Control {
             codec: OPUS,
             ..TrackConfig::default()
         };
-        self.rows.write::<Track>(0, &config);
-        self.announce(RowKind::Encoding, 0);
-        self.announce(RowKind::Track, 0);
-        link(0, head)
+        self.publish::<Track>(0, &config);
+        head.link(0)
     }
 
     fn subscription(&self, viewer: &Client, transport: RowLink, owner: usize, track: RowLink) {
@@ -246,8 +234,7 @@ impl Control {
             clock_rate: CLOCK_RATE,
             ..SubscriptionConfig::default()
         };
-        self.rows.write::<Subscription>(viewer.row, &config);
-        self.announce(RowKind::Subscription, viewer.row);
+        self.publish::<Subscription>(viewer.row, &config);
     }
 
     /// Waits until every worker has read every row.
@@ -278,13 +265,6 @@ impl Control {
             .into_iter()
             .filter(|&(_, count)| count > 0)
             .collect()
-    }
-}
-
-fn link(row: u32, head: RowHead) -> RowLink {
-    RowLink {
-        row,
-        generation: head.generation,
     }
 }
 

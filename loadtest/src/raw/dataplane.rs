@@ -3,7 +3,7 @@ use super::place::{End, Place};
 use super::rooms::Rooms;
 use anyhow::{Context, anyhow, ensure};
 use ion_tables::attach::{Attached, attach};
-use ion_tables::{ControlTables, DropReason, RowKind, RowRef, Tables, WorkerCounters};
+use ion_tables::{ControlTables, DropReason, Row, Tables, WorkerCounters};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -147,9 +147,10 @@ impl Target {
         &self.rows
     }
 
-    pub(super) fn announce(&self, kind: RowKind, row: u32) {
+    /// Writes a row and tells the workers.
+    pub(super) fn publish<R: Row>(&self, row: u32, config: &R::Config) {
         self.rows
-            .announce(RowRef { kind, row }, |worker| self.ring(worker));
+            .publish::<R>(row, config, |worker| self.ring(worker));
     }
 
     fn ring(&self, worker: usize) {

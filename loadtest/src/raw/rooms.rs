@@ -4,9 +4,8 @@ use super::{Mix, Options};
 use ion_srtp::{MasterKey, Profile};
 use ion_tables::steer::worker_of;
 use ion_tables::{
-    Capacities, Encoding, EncodingConfig, ExtensionKind, ExtensionMap, RowHead, RowKind, RowLink,
-    Subscription, SubscriptionConfig, Text, Track, TrackConfig, Transport, TransportConfig,
-    TransportSecrets,
+    Capacities, Encoding, EncodingConfig, ExtensionKind, ExtensionMap, RowLink, Subscription,
+    SubscriptionConfig, Text, Track, TrackConfig, Transport, TransportConfig, TransportSecrets,
 };
 use ion_wire::codec::CodecKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -196,17 +195,8 @@ impl Rooms {
         let rows = target.rows();
         let client = self.clients[row as usize];
         let head = rows.next_life::<Transport>(row);
-        let ((rx_key, rx_salt), (tx_key, tx_salt)) =
-            (static_key(row, Way::In), static_key(row, Way::Out));
-        let secrets = TransportSecrets {
-            generation: head.generation,
-            keyed: 1,
-            rx_key,
-            rx_salt,
-            tx_key,
-            tx_salt,
-            ..TransportSecrets::default()
-        };
+        let (rx, tx) = (static_key(row, Way::In), static_key(row, Way::Out));
+        let secrets = TransportSecrets::keyed(head.generation, rx, tx);
         rows.write_secrets(row, &secrets);
         let mut extensions = ExtensionMap::default();
         extensions.set(ExtensionKind::Mid, MID_ID);
@@ -223,9 +213,8 @@ impl Rooms {
             cname: Text::new("ion").unwrap_or_default(),
             ..TransportConfig::default()
         };
-        rows.write::<Transport>(row, &config);
-        target.announce(RowKind::Transport, row);
-        link(row, head)
+        target.publish::<Transport>(row, &config);
+        head.link(row)
     }
 
     /// Writes a track and its encodings.
@@ -235,7 +224,7 @@ impl Rooms {
         let transport = transports[source.client as usize];
         let worker = self.clients[source.client as usize].worker;
         let head = rows.next_life::<Track>(row);
-        let track = link(row, head);
+        let track = head.link(row);
         let (codec, clock_rate, kind, payload_type) = if source.audio {
             (CodecKind::Opus, 48_000, TrackConfig::AUDIO, AUDIO_PT)
         } else {
@@ -258,8 +247,8 @@ impl Rooms {
                 feedback: EncodingConfig::NACK | EncodingConfig::PLI | EncodingConfig::TRANSPORT_CC,
                 ..EncodingConfig::default()
             };
-            rows.write::<Encoding>(row, &config);
-            *slot = link(row, head_of_layer);
+            target.publish::<Encoding>(row, &config);
+            *slot = head_of_layer.link(row);
         }
         let config = TrackConfig {
             head,
@@ -272,11 +261,7 @@ impl Rooms {
             codec: codec.into(),
             ..TrackConfig::default()
         };
-        rows.write::<Track>(row, &config);
-        for layer in 0..u32::from(source.layers) {
-            target.announce(RowKind::Encoding, source.encoding + layer);
-        }
-        target.announce(RowKind::Track, row);
+        target.publish::<Track>(row, &config);
         track
     }
 
@@ -304,15 +289,7 @@ impl Rooms {
             clock_rate: if audio { 48_000 } else { 90_000 },
             ..SubscriptionConfig::default()
         };
-        target.rows().write::<Subscription>(row, &config);
-        target.announce(RowKind::Subscription, row);
-    }
-}
-
-fn link(row: u32, head: RowHead) -> RowLink {
-    RowLink {
-        row,
-        generation: head.generation,
+        target.publish::<Subscription>(row, &config);
     }
 }
 

@@ -59,10 +59,7 @@ impl Room {
             ..TrackConfig::default()
         };
         config.stage = match place {
-            0 => RowLink {
-                row,
-                generation: head.generation,
-            },
+            0 => head.link(row),
             _ => self.stage(),
         };
         self.world.write::<Track>(row, &config);

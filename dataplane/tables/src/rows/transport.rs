@@ -69,6 +69,22 @@ pub struct TransportSecrets {
     pub remote_pwd: Text<255>,
 }
 
+impl TransportSecrets {
+    /// The SRTP keys of a transport's life, a master key and salt for each way, and no ICE credentials.
+    pub fn keyed(generation: u32, rx: ([u8; 32], [u8; 16]), tx: ([u8; 32], [u8; 16])) -> Self {
+        let ((rx_key, rx_salt), (tx_key, tx_salt)) = (rx, tx);
+        Self {
+            generation,
+            keyed: 1,
+            rx_key,
+            rx_salt,
+            tx_key,
+            tx_salt,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for TransportSecrets {
     fn default() -> Self {
         zerocopy::FromZeros::new_zeroed()

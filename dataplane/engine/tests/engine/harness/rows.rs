@@ -11,8 +11,7 @@ use std::net::SocketAddr;
 impl World {
     /// Writes a row and has it read.
     pub fn write<R: Row>(&mut self, row: u32, config: &R::Config) {
-        assert!(self.control.write::<R>(row, config));
-        self.control.announce(RowRef { kind: R::KIND, row }, |_| {});
+        assert!(self.control.publish::<R>(row, config, |_| {}));
         self.configure();
     }
 
@@ -36,10 +35,7 @@ impl World {
 
     pub fn link<R: Row>(&self, row: u32) -> RowLink {
         let config = self.tables.config::<R>(row).unwrap().read().unwrap();
-        RowLink {
-            row,
-            generation: config.head().generation,
-        }
+        config.head().link(row)
     }
 
     /// A client with all extensions; publishers and viewers differ in their ids only.
@@ -81,16 +77,8 @@ impl World {
             salt[..profile.salt_len()].fill(first ^ 0x55);
             (key, salt)
         };
-        let ((rx_key, rx_salt), (tx_key, tx_salt)) = (fill(0x11), fill(0x22));
-        let secrets = TransportSecrets {
-            generation: head.generation,
-            keyed: 1,
-            rx_key,
-            rx_salt,
-            tx_key,
-            tx_salt,
-            ..TransportSecrets::default()
-        };
+        let (rx, tx) = (fill(0x11), fill(0x22));
+        let secrets = TransportSecrets::keyed(head.generation, rx, tx);
         self.control.write_secrets(row, &secrets);
         let config = TransportConfig {
             head,
@@ -106,16 +94,12 @@ impl World {
         };
         self.write::<Transport>(row, &config);
         let master =
-            |key: [u8; 32], salt: [u8; 16]| MasterKey::new(key, salt[..14].try_into().unwrap());
-        let link = RowLink {
-            row,
-            generation: head.generation,
-        };
+            |(key, salt): ([u8; 32], [u8; 16])| MasterKey::new(key, salt[..14].try_into().unwrap());
         let (sealer, opener) = (
-            Sealer::new(profile, &master(rx_key, rx_salt)),
-            Opener::new(profile, &master(tx_key, tx_salt)),
+            Sealer::new(profile, &master(rx)),
+            Opener::new(profile, &master(tx)),
         );
-        let client = Client::new(address, link, worker, map, sealer, opener);
+        let client = Client::new(address, head.link(row), worker, map, sealer, opener);
         self.clients.push(client);
         self.clients.len() - 1
     }
@@ -129,10 +113,7 @@ impl World {
         encodings: &[&dyn Fn(&mut EncodingConfig)],
     ) -> u32 {
         let (row, head) = self.row::<Track>();
-        let track = RowLink {
-            row,
-            generation: head.generation,
-        };
+        let track = head.link(row);
         let (transport, worker) = (self.clients[client].row, self.clients[client].worker);
         let worker = u16::try_from(worker).unwrap();
         let mut codec = u8::from(if video {
@@ -144,10 +125,7 @@ impl World {
         let mut links = [RowLink::default(); TrackConfig::MAX_ENCODINGS];
         for (layer, edit) in encodings.iter().enumerate() {
             let (row, head) = self.row::<Encoding>();
-            links[layer] = RowLink {
-                row,
-                generation: head.generation,
-            };
+            links[layer] = head.link(row);
             let mut config = EncodingConfig {
                 head,
                 track,
