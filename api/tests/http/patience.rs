@@ -10,7 +10,7 @@ use axum::http::{Method, Request, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use ion_api::documents::DocumentError;
-use ion_api::events::{Deliveries, EventLog, FailedDelivery, History, Kept};
+use ion_api::events::{EventLog, History, Kept};
 use ion_api::names::RoomName;
 use tokio::sync::watch;
 use tower::ServiceExt as _;
@@ -115,22 +115,6 @@ impl EventLog for Anew {
 
     fn newest(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
-    }
-
-    fn deliveries(&self, _: &str) -> Result<Deliveries, DocumentError> {
-        Ok(Deliveries::default())
-    }
-
-    fn failed(&self, _: &str, _: u64, _: usize) -> Result<Vec<FailedDelivery>, DocumentError> {
-        Ok(Vec::new())
-    }
-
-    fn redeliver(&self, _: &str, _: Option<&[u64]>) -> Result<u64, DocumentError> {
-        Ok(0)
-    }
-
-    fn forget(&self, _: &str) -> Result<(), DocumentError> {
-        Ok(())
     }
 }
 
