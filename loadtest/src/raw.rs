@@ -124,6 +124,10 @@ pub(crate) struct Options {
     /// The cipher of both legs.
     #[arg(long, value_enum, default_value_t = Cipher::Gcm128)]
     pub(crate) cipher: Cipher,
+    /// Audio slots of each room, in `audio` and `broadcast`: viewers get so many seats that go to who speaks, in place of
+    /// the publisher's own sound.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
+    pub(crate) slots: u8,
     /// Viewers send transport-wide feedback every 50 ms, as browsers do, so that congestion control has work to do.
     /// With `--speed 1`: at other speeds the dataplane sees viewers of another bitrate.
     #[arg(long)]
@@ -157,6 +161,11 @@ impl Options {
             self.mix != Mix::Meeting || (2..=100).contains(&self.viewers),
             "--viewers {}: a meeting has 2 to 100 participants",
             self.viewers
+        );
+        ensure!(
+            self.slots == 0 || matches!(self.mix, Mix::Audio | Mix::Broadcast),
+            "--slots {}: for --mix audio and broadcast only",
+            self.slots
         );
         ensure!(
             (0.0..=1_000.0).contains(&self.speed),

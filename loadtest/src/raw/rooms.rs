@@ -19,8 +19,9 @@ pub(super) const PUBLISHED_SSRC: u32 = 0x1000_0000;
 /// SSRCs that viewers get: this and the subscription's number.
 pub(super) const VIEWED_SSRC: u32 = 0x2000_0000;
 const RTX_SSRC: u32 = 0x3000_0000;
-/// Header extension ids on both legs.
+/// Header extension ids: on both legs, but for the level of sound, which only publishers tell.
 pub(super) const MID_ID: u8 = 1;
+pub(super) const LEVEL_ID: u8 = 2;
 pub(super) const TRANSPORT_CC_ID: u8 = 3;
 
 /// A client: one transport.
@@ -42,14 +43,28 @@ pub(super) struct Source {
     pub(super) layers: u8,
     /// How many get it.
     pub(super) viewers: u32,
-    /// Bit `w`: a viewer is owned by worker `w`.
+    /// Bit `w`: a viewer that gets it by itself is owned by worker `w`.
     pub(super) workers: u64,
+    /// Number of the first seat of the stage that it speaks on: then viewers get the seats.
+    pub(super) stage: Option<u32>,
 }
 
-/// A source sent to a client.
+/// A place on a stage, that goes to the one who speaks.
+#[derive(Debug, Clone, Copy)]
+struct Seat {
+    /// On its stage, from 0.
+    place: u8,
+    /// Owner of its source's transport.
+    worker: u16,
+    /// Bit `w`: a viewer is owned by worker `w`.
+    workers: u64,
+}
+
+/// A source, or a seat of its stage, sent to a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
-    pub(super) source: u32,
+    source: u32,
+    seat: Option<u32>,
     pub(super) client: u32,
 }
 
@@ -60,6 +75,9 @@ pub(super) struct Rooms {
     first_address: u32,
     pub(super) clients: Vec<Client>,
     pub(super) sources: Vec<Source>,
+    /// Seats of each stage.
+    slots: u8,
+    seats: Vec<Seat>,
     pub(super) subscriptions: Vec<Sent>,
 }
 
@@ -76,6 +94,8 @@ impl Rooms {
             first_address: place.first_client(),
             clients: Vec::new(),
             sources: Vec::new(),
+            slots: options.slots,
+            seats: Vec::new(),
             subscriptions: Vec::new(),
         };
         for _ in 0..options.rooms {
@@ -100,6 +120,7 @@ impl Rooms {
     }
 
     fn add_source(&mut self, client: u32, audio: bool, layers: u8) -> u32 {
+        let stage = (audio && self.slots > 0).then_some(count(&self.seats));
         self.sources.push(Source {
             client,
             audio,
@@ -107,7 +128,15 @@ impl Rooms {
             layers,
             viewers: 0,
             workers: 0,
+            stage,
         });
+        let worker = self.clients[client as usize].worker;
+        let seats = (0..self.slots).filter(|_| stage.is_some());
+        self.seats.extend(seats.map(|place| Seat {
+            place,
+            worker,
+            workers: 0,
+        }));
         count(&self.sources) - 1
     }
 
@@ -118,11 +147,23 @@ impl Rooms {
     }
 
     fn subscribe(&mut self, client: u32, source: u32) {
-        let worker = self.clients[client as usize].worker;
+        let worker = 1 << self.clients[client as usize].worker;
         let track = &mut self.sources[source as usize];
         track.viewers += 1;
-        track.workers |= 1 << worker;
-        self.subscriptions.push(Sent { source, client });
+        let sent = Sent {
+            source,
+            seat: None,
+            client,
+        };
+        let Some(first) = track.stage else {
+            track.workers |= worker;
+            return self.subscriptions.push(sent);
+        };
+        for seat in first..first + u32::from(self.slots) {
+            self.seats[seat as usize].workers |= worker;
+            let seat = Some(seat);
+            self.subscriptions.push(Sent { seat, ..sent });
+        }
     }
 
     /// One publisher and its viewers.
@@ -171,7 +212,7 @@ impl Rooms {
     pub(super) fn capacities(&self) -> Capacities {
         Capacities {
             transports: count(&self.clients).max(1),
-            tracks: count(&self.sources).max(1),
+            tracks: (count(&self.sources) + count(&self.seats)).max(1),
             encodings: self.encodings().max(1),
             subscriptions: count(&self.subscriptions).max(1),
         }
@@ -182,11 +223,15 @@ impl Rooms {
         let transports: Vec<_> = (0..count(&self.clients))
             .map(|row| self.write_transport(target, row))
             .collect();
+        let mut seats = Vec::new();
+        for seat in &self.seats {
+            seats.push(self.write_seat(target, seat, &seats));
+        }
         let tracks: Vec<_> = (0..count(&self.sources))
-            .map(|row| self.write_track(target, row, &transports))
+            .map(|row| self.write_track(target, row, &transports, &seats))
             .collect();
         for row in 0..count(&self.subscriptions) {
-            self.write_subscription(target, row, &transports, &tracks);
+            self.write_subscription(target, row, &transports, (&tracks, &seats));
         }
         target.settle()
     }
@@ -201,6 +246,9 @@ impl Rooms {
         let mut extensions = ExtensionMap::default();
         extensions.set(ExtensionKind::Mid, MID_ID);
         extensions.set(ExtensionKind::TransportCc, TRANSPORT_CC_ID);
+        if self.sources.iter().any(|source| source.client == row) {
+            extensions.set(ExtensionKind::AudioLevel, LEVEL_ID);
+        }
         let config = TransportConfig {
             head,
             worker: client.worker,
@@ -217,8 +265,35 @@ impl Rooms {
         head.link(row)
     }
 
+    /// Writes a seat, whose row is behind those of the sources; `before` are the seats before it.
+    fn write_seat(&self, target: &Target, seat: &Seat, before: &[RowLink]) -> RowLink {
+        let row = count(&self.sources) + count(before);
+        let head = target.rows().next_life::<Track>(row);
+        let link = head.link(row);
+        let first = before.len() - usize::from(seat.place);
+        let config = TrackConfig {
+            head,
+            subscriber_workers: seat.workers,
+            clock_rate: 48_000,
+            worker: seat.worker,
+            kind: TrackConfig::AUDIO,
+            codec: CodecKind::Opus.into(),
+            stage: before.get(first).copied().unwrap_or(link),
+            seat: seat.place + 1,
+            ..TrackConfig::default()
+        };
+        target.publish::<Track>(row, &config);
+        link
+    }
+
     /// Writes a track and its encodings.
-    fn write_track(&self, target: &Target, row: u32, transports: &[RowLink]) -> RowLink {
+    fn write_track(
+        &self,
+        target: &Target,
+        row: u32,
+        transports: &[RowLink],
+        seats: &[RowLink],
+    ) -> RowLink {
         let rows = target.rows();
         let source = self.sources[row as usize];
         let transport = transports[source.client as usize];
@@ -259,6 +334,9 @@ impl Rooms {
             worker,
             kind,
             codec: codec.into(),
+            stage: source
+                .stage
+                .map_or_else(RowLink::default, |seat| seats[seat as usize]),
             ..TrackConfig::default()
         };
         target.publish::<Track>(row, &config);
@@ -270,14 +348,19 @@ impl Rooms {
         target: &Target,
         row: u32,
         transports: &[RowLink],
-        tracks: &[RowLink],
+        (tracks, seats): (&[RowLink], &[RowLink]),
     ) {
-        let Sent { source, client } = self.subscriptions[row as usize];
+        let Sent {
+            source,
+            seat,
+            client,
+        } = self.subscriptions[row as usize];
+        let track = seat.map_or_else(|| tracks[source as usize], |seat| seats[seat as usize]);
         let audio = self.sources[source as usize].audio;
         let config = SubscriptionConfig {
             head: target.rows().next_life::<Subscription>(row),
             transport: transports[client as usize],
-            track: tracks[source as usize],
+            track,
             ssrc: VIEWED_SSRC + row,
             rtx_ssrc: if audio { 0 } else { RTX_SSRC + row },
             worker: self.clients[client as usize].worker,
@@ -378,6 +461,24 @@ mod tests {
             let own = rooms.sources[sent.source as usize].client + 1 == sent.client;
             assert!(!own, "{sent:?}");
         }
+    }
+
+    #[test]
+    fn viewers_of_a_room_with_slots_get_its_seats() {
+        let mix = ["--mix", "broadcast", "--rooms", "2", "--viewers", "3"];
+        let rooms = rooms(&[&mix[..], &["--slots", "2"]].concat());
+        assert_eq!(
+            rooms.subscriptions.len(),
+            2 * 3 * (1 + 2),
+            "video and seats"
+        );
+        let seats: Vec<_> = rooms.subscriptions.iter().filter_map(|s| s.seat).collect();
+        assert_eq!(seats, [0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3]);
+        assert_eq!(rooms.capacities().tracks, 2 * (2 + 2));
+        let sound = rooms.sources.iter().filter(|source| source.audio);
+        let sound: Vec<_> = sound.map(|source| (source.workers, source.stage)).collect();
+        assert_eq!(sound, [(0, Some(0)), (0, Some(2))]);
+        assert!(rooms.seats.iter().all(|seat| seat.workers == 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use super::rooms::{
-    AUDIO_PT, MID_ID, PUBLISHED_SSRC, Rooms, Source, TRANSPORT_CC_ID, VIDEO_PT, Way, master_key,
+    AUDIO_PT, LEVEL_ID, MID_ID, PUBLISHED_SSRC, Rooms, Source, TRANSPORT_CC_ID, VIDEO_PT, Way,
+    master_key,
 };
 use super::{Options, sink};
 use anyhow::Context;
@@ -22,6 +23,8 @@ const VIDEO_PACKETS_PER_S: f64 = 234.8;
 const FRAMES_PER_S: f64 = 30.0;
 const AUDIO_BYTES: u64 = 129;
 const AUDIO_PACKETS_PER_S: f64 = 49.5;
+/// Its level: voice, at -30 dBov (RFC 6464).
+const SPEECH: u8 = 0x80 | 30;
 /// What an encoding takes of the highest one's bitrate, itself first: as browsers share it among three.
 const LAYER_PERCENT: [u64; 3] = [100, 30, 8];
 /// Between two keyframes.
@@ -369,6 +372,9 @@ impl Publisher {
         let mut writer = HeaderWriter::new(space, &fields, ExtForm::OneByte)?;
         writer.push_extension(MID_ID, if self.audio { b"0" } else { b"1" })?;
         writer.push_extension(TRANSPORT_CC_ID, &shop.number.to_be_bytes())?;
+        if self.audio {
+            writer.push_extension(LEVEL_ID, &[SPEECH])?;
+        }
         let header = writer.finish();
         let len = self
             .sealer
@@ -418,6 +424,7 @@ mod tests {
             layers,
             viewers: 1,
             workers: 1,
+            stage: None,
         };
         let address = ([127, 16, 0, 1], 1).into();
         Publisher::new(Profile::AeadAes128Gcm, &source, layer, address).unwrap()
