@@ -22,7 +22,7 @@ async function compared(t, { without, impairment }) {
     without: await Viewer.open(await far.newPage(), server.farUrl, { room: 'redundancy', without: [without] }),
   };
   await Promise.all(Object.values(viewers).map((viewer) => viewer.decoded(60, 15_000)));
-  return viewers;
+  return { server, viewers };
 }
 
 /** @type {import('../lib/scenario.mjs').Scenario} */
@@ -30,7 +30,7 @@ const flexfec = {
   name: 'fec-against-rtx',
   timeoutS: 120,
   run: async (t) => {
-    const viewers = await compared(t, { without: 'video/flexfec-03', impairment: { lossAb: 0.1, delayAb: 75, delayBa: 75, seed: 3 } });
+    const { server, viewers } = await compared(t, { without: 'video/flexfec-03', impairment: { lossAb: 0.1, delayAb: 75, delayBa: 75, seed: 3 } });
     // Its own reports tell the server of loss and round trip, and what it was asked to wait before that is taken back slowly.
     await sleep(t.full ? 15_000 : 6000);
     const both = Object.values(viewers);
@@ -38,6 +38,9 @@ const flexfec = {
     await Promise.all(both.map((viewer) => viewer.watchFrames()));
     await sleep(t.seconds * 1000);
     const after = await Promise.all(both.map((viewer) => viewer.sample()));
+    // What the server knows of it by their feedback.
+    const video = (await server.statistics('redundancy', 'viewer')).flatMap(({ outbound }) => outbound).filter(({ kind }) => kind === 'video');
+    const told = (/** @type {string} */ name) => video.reduce((sum, one) => sum + one[name], 0);
     const delays = await Promise.all(both.map((viewer) => viewer.frameDelays()));
     const least = Math.min(...delays.flat());
     const [fec, rtx] = after.map((sample, index) => {
@@ -59,6 +62,14 @@ const flexfec = {
     for (const [name, one] of Object.entries({ fec, rtx })) {
       for (const [what, value] of Object.entries(one)) t.figure(`${name} ${what}`, value);
     }
+    const repairs = { sent: told('fecPacketsSent'), arrived: told('fecPacketsReceived'), counted: after.reduce((sum, one) => sum + one.fecPacketsReceived, 0) };
+    const again = { sent: told('retransmittedPacketsSent'), arrived: told('retransmittedPacketsReceived') };
+    t.figure('repair packets sent, arrived as told, and as the viewer counts', Object.values(repairs).join());
+    t.figure('retransmissions sent, arrived as told', Object.values(again).join());
+    t.check(Math.abs(repairs.arrived - repairs.counted) <= 0.1 * repairs.counted, `${repairs.arrived} repair packets are said to have arrived, ${repairs.counted} have`);
+    for (const { sent, arrived } of [repairs, again]) {
+      t.check(arrived > 0.75 * sent && arrived < sent, `${arrived} of ${sent} are said to have arrived where a tenth is lost`);
+    }
     t.check(fec.fecPackets > 0, 'the viewer that offers FlexFEC got no repair packet');
     t.check(rtx.fecPackets === 0, 'the viewer that does not offer FlexFEC got repair packets');
     t.check(fec.lateMs < rtx.lateMs, `95 % of the frames within ${Math.round(fec.lateMs)} ms, ${Math.round(rtx.lateMs)} ms with retransmission alone`);
@@ -71,7 +82,7 @@ const red = {
   name: 'red-against-none',
   timeoutS: 120,
   run: async (t) => {
-    const viewers = await compared(t, { without: 'audio/red', impairment: { lossAb: 0.2, delayAb: 20, delayBa: 20, seed: 5 } });
+    const { viewers } = await compared(t, { without: 'audio/red', impairment: { lossAb: 0.2, delayAb: 20, delayBa: 20, seed: 5 } });
     await sleep(4000);
     const both = Object.values(viewers);
     const before = await Promise.all(both.map((viewer) => viewer.sample()));
