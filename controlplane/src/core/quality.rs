@@ -1,9 +1,8 @@
 //! How good the connections of participants are, from what workers count of loss, time and layers, both ways.
 
 use super::{Core, Key};
-use crate::record::Kind;
+use crate::record::{Kind, Record};
 use crate::rooms::Input;
-use crate::session::Session;
 use ion_api::model::SessionState;
 use ion_api::signal::model::Quality;
 use ion_tables::{Encoding, Limit, Subscription, Tables, Transport};
@@ -138,9 +137,9 @@ impl Core {
                 SessionState::Disconnected => Quality::Lost,
                 SessionState::Connected => {
                     let entry = shown.entry(*key).or_default();
-                    let sums = sums(&tables, session);
+                    let sums = sums(&tables, &session.record);
                     let before = std::mem::replace(&mut entry.sums, sums);
-                    judge(&sample(&tables, session, &before, &sums))
+                    judge(&sample(&tables, &session.record, &before, &sums))
                 }
             };
             let entry = shown.entry(*key).or_default();
@@ -157,9 +156,9 @@ impl Core {
     }
 }
 
-fn sums(tables: &Tables, session: &Session) -> Sums {
+fn sums(tables: &Tables, record: &Record) -> Sums {
     let mut sums = Sums::default();
-    for encoding in session.record.published().iter().flat_map(|t| &t.encodings) {
+    for encoding in record.published().iter().flat_map(|t| &t.encodings) {
         let counters = tables.counters::<Encoding>(encoding.row.row);
         if let Some(c) = counters
             && c.generation.load() == u64::from(encoding.row.generation)
@@ -168,7 +167,7 @@ fn sums(tables: &Tables, session: &Session) -> Sums {
             sums.lost_in += c.packets_lost.load().cast_signed();
         }
     }
-    for slot in session.record.played() {
+    for slot in record.played() {
         let counters = tables.counters::<Subscription>(slot.row.row);
         if let Some(c) = counters
             && c.generation.load() == u64::from(slot.row.generation)
@@ -191,7 +190,7 @@ fn fraction(lost: i64, of: u64) -> f64 {
     }
 }
 
-fn sample(tables: &Tables, session: &Session, before: &Sums, after: &Sums) -> Sample {
+fn sample(tables: &Tables, record: &Record, before: &Sums, after: &Sums) -> Sample {
     // A row that began anew counts from zero: that says nothing.
     let lost_in = (after.lost_in - before.lost_in).max(0);
     let received = after.received.saturating_sub(before.received);
@@ -206,22 +205,27 @@ fn sample(tables: &Tables, session: &Session, before: &Sums, after: &Sums) -> Sa
         loss: loss_in.max(loss_out),
         ..Sample::default()
     };
-    let row = session.record.row;
+    let row = record.row;
     if let Some(c) = tables.counters::<Transport>(row.row)
         && c.generation.load() == u64::from(row.generation)
     {
         sample.rtt_ms = c.rtt_us.load() / 1_000;
     }
-    let published = session.record.published().iter();
+    let published = record.published().iter();
     for track in published.filter(|track| track.kind == Kind::Audio && received > 0) {
         for encoding in &track.encodings {
-            if let Some(c) = tables.counters::<Encoding>(encoding.row.row) {
+            let counters = tables.counters::<Encoding>(encoding.row.row);
+            let generation = u64::from(encoding.row.generation);
+            if let Some(c) = counters.filter(|c| c.generation.load() == generation) {
                 sample.jitter_ms = sample.jitter_ms.max(c.jitter_us.load() / 1_000);
             }
         }
     }
-    for slot in session.record.played() {
-        let Some(c) = tables.counters::<Subscription>(slot.row.row) else {
+    for slot in record.played() {
+        let counters = tables.counters::<Subscription>(slot.row.row);
+        let generation = u64::from(slot.row.generation);
+        // A section that was never sent anything has a row in which nothing is counted for it yet.
+        let Some(c) = counters.filter(|c| c.generation.load() == generation) else {
             continue;
         };
         if slot.kind == Kind::Audio {
@@ -239,6 +243,8 @@ fn sample(tables: &Tables, session: &Session, before: &Sums, after: &Sums) -> Sa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Bounds, Link, Media, Played};
+    use ion_tables::Capacities;
 
     const CLEAN: Sample = Sample {
         loss: 0.0,
@@ -288,6 +294,39 @@ mod tests {
         assert_eq!(up, [Poor, Poor, Poor, Poor, Good], "as good as all five");
         assert_eq!(look(&[Lost]), [Lost], "at once");
         assert_eq!(look(&[Excellent]), [Excellent], "and back");
+    }
+
+    #[test]
+    fn what_was_counted_in_an_earlier_life_of_a_row_says_nothing() {
+        let capacities = Capacities {
+            transports: 1,
+            tracks: 1,
+            encodings: 1,
+            subscriptions: 1,
+        };
+        let tables = Tables::create(capacities, 1, 1, 0).unwrap();
+        let counters = tables.counters::<Subscription>(0).unwrap();
+        counters.generation.set(3);
+        counters.limit.set(Limit::Bandwidth as u64);
+        let slot = |generation| Played {
+            kind: Kind::Video,
+            mid: String::new(),
+            ssrc: 1,
+            rtx_ssrc: None,
+            fec: None,
+            payloads: Vec::new(),
+            section: 0,
+            bounds: Bounds::default(),
+            row: Link { row: 0, generation },
+        };
+        for (generation, is_starved) in [(3, true), (4, false)] {
+            let media = Media::Play(vec![slot(generation)]);
+            let (room, identity) = ("r".parse().unwrap(), "ann".parse().unwrap());
+            let record = Record::new("id".to_owned(), 1, room, identity, media);
+            let sums = sums(&tables, &record);
+            let sample = sample(&tables, &record, &sums, &sums);
+            assert_eq!(sample.is_starved, is_starved);
+        }
     }
 
     #[test]
