@@ -235,6 +235,7 @@ impl Rooms {
         let joined_at_s = p.joined_at_s;
         for id in &published {
             self.detach(*id, to, Reason::Moved, fx);
+            self.unseat(*id, fx);
         }
         let event = Event::ParticipantLeft(ParticipantLeft {
             participant: key.into(),

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 pub(super) struct Seat {
     room: RoomName,
     /// Who has it, as far as is known.
-    source: Option<PublicationId>,
+    pub(super) source: Option<PublicationId>,
     /// Who is sent it: participant and place of the slot.
     pub(super) players: BTreeSet<(Key, usize)>,
 }
@@ -93,17 +93,30 @@ impl Rooms {
         source: Option<PublicationId>,
         fx: &mut Vec<Effect>,
     ) {
-        let Some(seat) = self.seats.get_mut(&id) else {
+        let Some(seat) = self.seats.get(&id) else {
             return;
         };
-        if std::mem::replace(&mut seat.source, source) != source
-            && let Some(room) = self.room_of_seat(id).cloned()
-        {
-            self.tell_seats(&room, fx);
+        let (room, before) = (seat.room.clone(), seat.source);
+        // It may be in another room by now.
+        let is_here = |source: &PublicationId| {
+            let owner = self.owner(*source);
+            owner.and_then(|owner| self.room_of(owner)) == Some(&room)
+        };
+        let source = source.filter(is_here);
+        if source == before {
+            return;
         }
+        if let Some(source) = source {
+            // Whether or not it was heard of that it has left another seat.
+            self.unseat(source, fx);
+        }
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.source = source;
+        }
+        self.tell_seats(&room, fx);
     }
 
-    /// A publication is gone: it has no seat.
+    /// A publication has no seat.
     pub(super) fn unseat(&mut self, id: PublicationId, fx: &mut Vec<Effect>) {
         let has_it = self.seats.iter().find(|(_, seat)| seat.source == Some(id));
         if let Some(seat) = has_it.map(|(seat, _)| *seat) {
@@ -137,10 +150,9 @@ impl Rooms {
         let publication = self.publications.get(&id)?;
         let owner = self.participants.get(&publication.owner)?;
         let seats = &self.rooms.get(&owner.room)?.seats;
-        seats
-            .first()
-            .copied()
-            .filter(|_| may_speak(publication, owner))
+        let is_heard = !publication.silenced && !publication.paused;
+        let first = seats.first().copied();
+        first.filter(|_| is_heard && is_carried(publication, owner))
     }
 
     /// The seats that a participant is sent, unless it chooses for itself.
@@ -155,10 +167,14 @@ impl Rooms {
         seats.filter(|_| auto && !forbidden).unwrap_or_default()
     }
 
-    /// Whether a publication is heard by the seats of a room.
+    /// Whether a publication is heard by the seats of a room. One that is paused or muted would be: nobody needs an
+    /// m-section of its own for it meanwhile.
     pub(super) fn is_staged_in(&self, room: &RoomName, id: PublicationId) -> bool {
-        let owner = self.owner(id).and_then(|owner| self.room_of(owner));
-        owner == Some(room) && self.stage_of(id).is_some()
+        let publication = self.publications.get(&id);
+        publication.is_some_and(|publication| {
+            let owner = self.participants.get(&publication.owner);
+            owner.is_some_and(|owner| owner.room == *room && is_carried(publication, owner))
+        })
     }
 
     /// What is sent of a room's sound may be more, or less.
@@ -178,11 +194,11 @@ impl Rooms {
     }
 }
 
-fn may_speak(publication: &Publication, owner: &Participant) -> bool {
-    let is_heard = !publication.silenced && !publication.paused && !publication.encrypted;
+/// Whether a seat can carry it.
+fn is_carried(publication: &Publication, owner: &Participant) -> bool {
     publication.kind == Kind::Audio
         && publication.codec.kind == CodecKind::Opus
-        && is_heard
+        && !publication.encrypted
         && owner.is_shown()
         && owner.state != ParticipantState::Lobby
 }

@@ -10,6 +10,7 @@ mod govern;
 mod media;
 mod people;
 mod properties;
+mod stage;
 
 pub(super) fn room(name: &str) -> RoomName {
     RoomName::parse(name).unwrap()

@@ -152,6 +152,14 @@ fn who_chooses_for_himself_or_is_forbidden_something_gets_publications_and_no_se
         source: Some(PublicationId(102)),
     });
     assert_eq!(House::told(&told, 2), ["audioSlots"]);
+    // He is on another seat now; that he left the first was not heard of.
+    house.does(Input::Seated {
+        seat: seats[1],
+        source: Some(PublicationId(102)),
+    });
+    let slots = house.rooms.audio_slots(&room("r"));
+    let sources: Vec<_> = slots.iter().map(|slot| slot.source).collect();
+    assert_eq!(sources, [None, Some(PublicationId(102))]);
     let told = house.does(Input::Unpublish(PublicationId(102)));
     assert!(House::told(&told, 2).contains(&"audioSlots".to_owned()));
     assert_eq!(house.rooms.audio_slots(&room("r"))[0].source, None);

@@ -276,6 +276,14 @@ impl Model {
         assert_eq!(members, rooms.participants.len());
         let seats: usize = rooms.rooms.values().map(|room| room.seats.len()).sum();
         assert_eq!(seats, rooms.seats.len(), "seats of no room");
+        let mut seated = BTreeSet::new();
+        for (id, seat) in &rooms.seats {
+            let Some(source) = seat.source else { continue };
+            assert!(seated.insert(source), "one source on two seats");
+            let owner = rooms.publications[&source].owner;
+            let room = Some(&rooms.participants[&owner].room);
+            assert_eq!(rooms.room_of_seat(*id), room, "on another room's stage");
+        }
         for (id, publication) in &rooms.publications {
             assert!(
                 rooms.participants[&publication.owner]
