@@ -5,13 +5,17 @@ mod common;
 use common::client::{Answered, Client, OfferOf, PLAY, PUBLISH};
 use common::{Folder, Plane, Server, answer, config, wait};
 use ion_api::backend::{Backend, Patched};
+use ion_api::govern::AudioSettings;
 use ion_api::if_match::IfMatch;
 use ion_api::model::{Role, SessionState};
+use ion_api::names::RoomName;
 use ion_controlplane::core::StartError;
+use ion_controlplane::rooms::{Input, Settings};
 use ion_dtls::{DtlsSession, DtlsVersion};
 use ion_tables::attach::AttachError;
 use ion_tables::{
-    Encoding, Row, Subscription, SubscriptionState, Tables, Track, Transport, WorkerTables,
+    Encoding, Event, EventKind, Row, RowKind, RowLink, Subscription, SubscriptionState, Tables,
+    Track, TrackConfig, Transport, WorkerTables,
 };
 use std::sync::Arc;
 use std::time::Instant;
@@ -487,4 +491,78 @@ async fn a_smaller_dataplane_takes_what_it_has_room_for() {
         .publish("r", "bob", client.offer(&OfferOf { ssrc: 9, ..PUBLISH }))
         .await;
     assert_eq!(full.unwrap_err().status.as_u16(), 503);
+}
+
+#[tokio::test]
+async fn a_stage_is_carried_to_a_new_dataplane_and_known_to_the_next_control_plane() {
+    let Party {
+        folder,
+        plane,
+        server,
+        ..
+    } = party(2).await;
+    let room = RoomName::parse("r").unwrap();
+    let settings = Settings {
+        audio: AudioSettings {
+            slots: 2,
+            ..AudioSettings::default()
+        },
+        ..Settings::default()
+    };
+    let configure = Input::Configure {
+        room: room.clone(),
+        settings,
+    };
+    server.handle.govern(configure).await.unwrap();
+    let slots = async |server: &Server| {
+        let details = server.handle.details(room.clone()).await.unwrap();
+        details.value.audio_slots
+    };
+    let is_seat = |(_, track): &(u32, TrackConfig)| track.seat > 0;
+    let seats = |tables: &Tables| {
+        let seats = tables.live::<Track>().filter(is_seat);
+        seats
+            .map(|(row, track)| (row, track.head.generation, track.seat, track.stage))
+            .collect::<Vec<_>>()
+    };
+    wait("the seats' rows", async || seats(&plane.tables).len() == 2).await;
+    let (before, known) = (seats(&plane.tables), slots(&server).await);
+    let on_stage = |(_, track): &(u32, TrackConfig)| track.seat == 0 && track.stage.is_some();
+    let found = plane.tables.live::<Track>().find(on_stage);
+    let (row, source) = found.expect("ann's sound");
+    let source = RowLink {
+        row,
+        generation: source.head.generation,
+    };
+    plane.tables.events(0).unwrap().push(&Event {
+        kind: EventKind::SeatTaken,
+        table: RowKind::Track,
+        row: before[1].3,
+        value: source.pack(),
+        at_us: 0,
+    });
+    wait("ann to have a seat", async || {
+        slots(&server).await[0].source.is_some()
+    })
+    .await;
+
+    plane.kill(&folder.0);
+    let plane = Plane::start(&folder.0, 2, 2);
+    wait("the seats to be carried", async || {
+        seats(&plane.tables) == before
+    })
+    .await;
+    wait("the server to attach again", async || {
+        server.handle.ready().is_ok()
+    })
+    .await;
+    assert_eq!(
+        slots(&server).await,
+        known,
+        "nobody has a seat of the new workers"
+    );
+    server.kill().await;
+    let server = Server::start(&folder.0).await;
+    assert_eq!(slots(&server).await, known);
+    assert_eq!(seats(&plane.tables), before);
 }

@@ -518,6 +518,9 @@ impl Core {
         }
         self.refresh_masks();
         self.programmer.sweep();
+        // The new workers have given nobody a seat yet.
+        self.settle_stages(now);
+        self.store_stages();
         self.programmer.ask_rescan();
         self.opened();
         tracing::info!(

@@ -428,7 +428,7 @@ impl Core {
         self.stored(Instant::now(), result);
     }
 
-    fn store_room(&mut self, room: &RoomName) {
+    pub(super) fn store_room(&mut self, room: &RoomName) {
         let result = match self.rooms.save_room(room) {
             Some(mut saved) => {
                 let stage = self.stages.get(room);

@@ -171,6 +171,13 @@ impl Core {
         }
     }
 
+    /// Stores of all rooms which rows their seats have, in the tables of this dataplane.
+    pub(super) fn store_stages(&mut self) {
+        for room in self.stages.keys().cloned().collect::<Vec<_>>() {
+            self.store_room(&room);
+        }
+    }
+
     /// Takes the same rows in the tables of a new dataplane; before its sessions are carried there.
     pub(super) fn carry_stages(&mut self) {
         for room in self.stages.keys().cloned().collect::<Vec<_>>() {
