@@ -12,6 +12,7 @@
 
 pub(crate) mod act;
 mod admission;
+mod carry;
 mod commands;
 mod data;
 mod ended;
@@ -29,6 +30,7 @@ mod restore;
 mod run;
 mod signal;
 mod stage;
+mod start;
 mod statistics;
 mod told;
 mod udp;
@@ -36,8 +38,8 @@ mod udp;
 pub(crate) use commands::abandoned;
 pub use data::DataMessage;
 pub use media::MediaEvent;
-pub use restore::StartError;
 pub use run::Dataplane;
+pub use start::StartError;
 
 use crate::candidates::{Loopback, candidates};
 use crate::events::Log;
