@@ -246,6 +246,7 @@ async fn close<B: Backend>(
 /// Merge a room into another
 ///
 /// Everybody of this room goes to the other one; nothing reconnects.
+/// A moderator's token needs the other room as its `destinationRoom`.
 #[utoipa::path(post, path = "/v1/rooms/{room}/merge", operation_id = "mergeRoom", tag = "rooms",
     params(RoomPath), request_body = Destination,
     responses(
@@ -268,6 +269,7 @@ async fn merge<B: Backend>(
 /// Split a room
 ///
 /// Some go to another room, all of them or none; nothing reconnects.
+/// A moderator's token needs the other room as its `destinationRoom`.
 #[utoipa::path(post, path = "/v1/rooms/{room}/split", operation_id = "splitRoom", tag = "rooms",
     params(RoomPath), request_body = Split,
     responses(

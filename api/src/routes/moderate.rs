@@ -124,6 +124,7 @@ async fn mute<B: Backend>(
 /// Move a participant to another room
 ///
 /// With all that it publishes; nothing reconnects.
+/// A moderator's token needs the other room as its `destinationRoom`.
 #[utoipa::path(post, path = "/v1/rooms/{room}/participants/{identity}/move",
     operation_id = "moveParticipant", tag = "rooms", params(RoomPath, IdentityPath),
     request_body = Destination,
@@ -227,6 +228,7 @@ fn elsewhere<B>(
 /// Multicast a track to another room
 ///
 /// Sent once by its publisher, forwarded to the viewers of both.
+/// A moderator's token needs the other room as its `destinationRoom`.
 #[utoipa::path(put, path = "/v1/rooms/{room}/tracks/{track}/rooms/{other}",
     operation_id = "attachTrack", tag = "rooms", params(RoomPath, TrackPath, OtherPath),
     responses(
