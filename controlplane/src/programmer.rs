@@ -91,8 +91,13 @@ impl Programmer {
     /// [`TableFull`].
     pub fn reserve<R: Row>(&mut self) -> Result<RowLink, TableFull> {
         let free = &mut self.free[slot(R::KIND)];
-        let row = free.rows.pop_front().ok_or(TableFull(R::KIND))?;
-        free.is_free[row as usize] = false;
+        let row = loop {
+            // Before the sweep, adopted rows are on the list still.
+            let row = free.rows.pop_front().ok_or(TableFull(R::KIND))?;
+            if std::mem::replace(&mut free.is_free[row as usize], false) {
+                break row;
+            }
+        };
         let RowHead { generation, .. } = self.control.next_life::<R>(row);
         Ok(RowLink { row, generation })
     }
@@ -344,6 +349,18 @@ mod tests {
         }
         rows.sort_unstable();
         assert_eq!(rows, [0, 1, 2]);
+    }
+
+    #[test]
+    fn an_adopted_row_is_nobody_elses_before_the_sweep_either() {
+        let mut programmer = programmer();
+        assert!(programmer.adopt(&[(RowKind::Track, 0), (RowKind::Track, 1)]));
+        assert_eq!(programmer.reserve::<Track>().map(|link| link.row), Ok(2));
+        let full = Err(TableFull(RowKind::Track));
+        assert_eq!(programmer.reserve::<Track>(), full);
+        programmer.sweep();
+        assert_eq!(programmer.usage(RowKind::Track), (3, 3));
+        assert_eq!(programmer.reserve::<Track>(), full);
     }
 
     #[test]
