@@ -70,7 +70,8 @@ impl Bypass {
         let mut programs = Programs::load(&settings)?;
         for (number, control) in media.control.iter().enumerate() {
             let workers = media.workers.iter().map(|sockets| sockets[number].as_fd());
-            let group: Vec<_> = workers.chain([control.as_fd()]).collect();
+            let reports = media.reports.iter().map(|sockets| sockets[number].as_fd());
+            let group: Vec<_> = workers.chain([control.as_fd()]).chain(reports).collect();
             programs.steer(number, &group)?;
         }
         let mut bypass = Self {

@@ -62,7 +62,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         );
     }
     let mut bypass = Bypass::open(options, &media);
-    let parts = equip(options, std::mem::take(&mut media.workers), bypass.as_ref())?;
+    let sockets = std::mem::take(&mut media.workers)
+        .into_iter()
+        .zip(std::mem::take(&mut media.reports))
+        .collect();
+    let parts = equip(options, sockets, bypass.as_ref())?;
     let mut crew = Crew::start(&shared, parts, &places)?;
     let outcome = supervise(&listener, &signals, &shared, &media.control, &mut bypass);
     let stopped = crew.stop(&shared);
@@ -72,7 +76,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 /// What each worker starts with.
 fn equip(
     options: &Options,
-    sockets: Vec<Vec<MediaSocket>>,
+    sockets: Vec<(Vec<MediaSocket>, Vec<MediaSocket>)>,
     bypass: Option<&Bypass>,
 ) -> Result<Vec<Parts>, Failure> {
     let workers = sockets.len();
@@ -82,7 +86,7 @@ fn equip(
     );
     let mut all = Vec::with_capacity(workers);
     let ends = peers::mesh(workers);
-    for (worker, ((sockets, xdp), (inboxes, outboxes))) in
+    for (worker, (((sockets, reports), xdp), (inboxes, outboxes))) in
         sockets.into_iter().zip(queues).zip(ends).enumerate()
     {
         let flows = bypass.map(Bypass::flows).transpose();
@@ -93,6 +97,7 @@ fn equip(
         all.push(Parts {
             worker,
             sockets,
+            reports,
             inboxes,
             outboxes,
             xdp,

@@ -2,11 +2,13 @@ use crate::clock::Clock;
 use crate::flows::FlowTable;
 use crate::peers::{Inboxes, Outboxes};
 use ion_ebpf::Flows;
-use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, TransmitBatch};
+use ion_engine::{Engine, EngineConfig, Micros, Output, PeerMessage, Received, TransmitBatch};
 use ion_io::uring::UringConfig;
 use ion_io::xdp::Frame;
 use ion_io::xdp::{RingState, XdpConfig};
-use ion_io::{Backend, Doorbell, Fallback, IoMode, MediaSocket, ReceiveReport, SendReport, Sender};
+use ion_io::{
+    Aside, Backend, Doorbell, Fallback, IoMode, MediaSocket, ReceiveReport, SendReport, Sender,
+};
 use ion_tables::{DropReason, EventReader, Tables, WorkerTables};
 use std::io;
 use std::sync::Arc;
@@ -17,6 +19,10 @@ use std::time::Duration;
 const BATCH_BYTES: usize = 256 << 10;
 /// The longest sleep: how often a worker without traffic shows that it lives.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
+/// Reports on packets wake nobody: they are looked for this often, as long as something was sent of late (ADR 9).
+const REPORTS_EVERY: Micros = Micros(5_000);
+/// ... that is, within this: a viewer's reports are no further apart than a quarter of it.
+const REPORTS_LAST: u64 = Micros::SECOND;
 
 /// What all workers of a process share.
 pub struct Shared {
@@ -42,6 +48,8 @@ pub struct Parts {
     pub worker: usize,
     /// Its sockets.
     pub sockets: Vec<MediaSocket>,
+    /// Those that reports on packets come to.
+    pub reports: Vec<MediaSocket>,
     /// From the others.
     pub inboxes: Inboxes,
     /// To the others.
@@ -58,6 +66,10 @@ pub struct Worker {
     tables: WorkerTables,
     engine: Engine,
     backend: Backend,
+    reports: Aside,
+    /// When they are next looked for, and when something was last sent.
+    reports_due: Micros,
+    sent: Micros,
     batch: TransmitBatch<Frame>,
     inboxes: Inboxes,
     outboxes: Outboxes,
@@ -95,6 +107,9 @@ impl Worker {
             events: EventReader::at_end(tables.events()),
             now: shared.clock.now(),
             batch: backend.batch(BATCH_BYTES, uring.sends),
+            reports: Aside::open(parts.reports)?,
+            reports_due: Micros(0),
+            sent: Micros(0),
             inboxes: parts.inboxes,
             outboxes: parts.outboxes,
             flows: parts.flows.map(|map| FlowTable::new(map, parts.worker)),
@@ -148,7 +163,15 @@ impl Worker {
             sent: SendReport::default(),
             broken: None,
         };
-        let received = arrivals.for_each(|received| engine.ingest(now, received, &mut out));
+        let mut received = arrivals.for_each(|received| engine.ingest(now, received, &mut out));
+        let mut syscalls = polled.syscalls;
+        if self.reports_due <= now {
+            self.reports_due = now + REPORTS_EVERY.0;
+            let ingest = |received: Received<'_>| engine.ingest(now, received, &mut out);
+            let (reports, calls) = self.reports.drain(ingest)?;
+            received += reports;
+            syscalls += calls;
+        }
         self.inboxes
             .drain(|message| engine.ingest_peer(now, message, &mut out));
         if engine.next_timeout().is_some_and(|due| due <= now) {
@@ -160,9 +183,12 @@ impl Worker {
         if let Some(error) = broken {
             return Err(error);
         }
+        if sent.datagrams > 0 {
+            self.sent = now;
+        }
         let rung = self.wake_others();
         self.tell_of_rings();
-        self.count(&received, &sent, polled.syscalls + rung);
+        self.count(&received, &sent, syscalls + rung);
         Ok(())
     }
 
@@ -181,7 +207,9 @@ impl Worker {
         if !self.tables.commands().sleep() || self.inboxes.waiting() {
             return Duration::ZERO;
         }
-        let due = self.engine.next_timeout();
+        let listening = self.now.since(self.sent) < REPORTS_LAST;
+        let reports = listening.then_some(self.reports_due);
+        let due = self.engine.next_timeout().into_iter().chain(reports).min();
         due.map_or(MAX_SLEEP, |due| {
             Duration::from_micros(due.since(self.now)).min(MAX_SLEEP)
         })

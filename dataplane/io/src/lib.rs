@@ -46,6 +46,7 @@ pub use backend::{
 pub use doorbell::Doorbell;
 pub use reuseport::{BindError, MediaPort, MediaSocket};
 pub use signals::Signals;
+pub use socket::Aside;
 
 /// Properties run on the same cases every time; `PROPTEST_RNG_SEED` and `PROPTEST_CASES` choose others.
 #[cfg(test)]

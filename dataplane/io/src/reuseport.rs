@@ -1,4 +1,5 @@
 use ion_tables::steer::{MULTIPLIER, SHIFT};
+use ion_wire::classify::{BUT_PADDING, PACKET_REPORTS};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
@@ -86,14 +87,16 @@ impl AsFd for MediaSocket {
 }
 
 /// The media port: for each address a reuseport group with a socket for each
-/// worker and, last, the control plane's. A group's numbering lasts as long as all
-/// of its sockets are open; this process keeps them open, the control plane's too.
+/// worker, then the control plane's, then another one for each worker that reports on packets come to (ADR 9). A group's
+/// numbering lasts as long as all of its sockets are open; this process keeps them open, the control plane's too.
 #[derive(Debug)]
 pub struct MediaPort {
     /// By worker, then by address.
     pub workers: Vec<Vec<MediaSocket>>,
     /// By address.
     pub control: Vec<MediaSocket>,
+    /// By worker, then by address.
+    pub reports: Vec<Vec<MediaSocket>>,
 }
 
 impl MediaPort {
@@ -106,6 +109,7 @@ impl MediaPort {
         let mut port = Self {
             workers: (0..workers).map(|_| Vec::new()).collect(),
             control: Vec::new(),
+            reports: (0..workers).map(|_| Vec::new()).collect(),
         };
         for &address in addresses {
             port.bind_group(address)?;
@@ -117,6 +121,7 @@ impl MediaPort {
         let workers = self.workers.len();
         let mut first = true;
         let owners = self.workers.iter_mut().chain([&mut self.control]);
+        let owners = owners.chain(&mut self.reports);
         for sockets in owners {
             let fd = open(address, first)?;
             if first {
@@ -270,9 +275,9 @@ fn attach_steering(
     })
 }
 
-/// The steering program: RTP and RTCP (RFC 7983) go to the socket that
-/// [`worker_of`](ion_tables::steer::worker_of) names, all else to the socket behind
-/// the workers', the control plane's. The packet begins at the UDP payload; what is
+/// The steering program: RTP and RTCP (RFC 7983) go to the worker that
+/// [`worker_of`](ion_tables::steer::worker_of) names, to its socket or, if they report on packets, to its other one;
+/// all else goes to the socket behind the workers', the control plane's. The packet begins at the UDP payload; what is
 /// before it is reached from the network header.
 fn steering(v4: bool, workers: u32) -> Vec<libc::sock_filter> {
     #[expect(
@@ -288,23 +293,34 @@ fn steering(v4: bool, workers: u32) -> Vec<libc::sock_filter> {
         k,
     };
     use libc::{
-        BPF_A, BPF_ABS, BPF_ALU, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K,
-        BPF_LD, BPF_LDX, BPF_LEN, BPF_MISC, BPF_MOD, BPF_MSH, BPF_MUL, BPF_RET, BPF_RSH, BPF_TAX,
-        BPF_W, BPF_X, BPF_XOR,
+        BPF_A, BPF_ABS, BPF_ADD, BPF_ALU, BPF_AND, BPF_B, BPF_H, BPF_IMM, BPF_IND, BPF_JEQ,
+        BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_LEN, BPF_MEM, BPF_MISC, BPF_MOD,
+        BPF_MSH, BPF_MUL, BPF_RET, BPF_RSH, BPF_ST, BPF_TAX, BPF_W, BPF_X, BPF_XOR,
     };
     let jump = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
         jt,
         jf,
         ..op(BPF_JMP | BPF_K | code, k)
     };
+    let word = |bytes| u32::from(u16::from_be_bytes(bytes));
+    let [one, other] = PACKET_REPORTS.map(word);
+    // M[0] is the place of the first of the sockets to choose from.
     let mut program = vec![
         op(BPF_LD | BPF_W | BPF_LEN, 0),
-        // An empty datagram has no first byte to load.
-        jump(BPF_JEQ, 0, 3, 0),
+        // What is shorter has no two bytes to load, and is no media.
+        jump(BPF_JGE, 2, 0, 3),
         op(BPF_LD | BPF_B | BPF_ABS, 0),
         jump(BPF_JGE, *MEDIA.start(), 0, 1),
         jump(BPF_JGT, *MEDIA.end(), 0, 1),
         op(BPF_RET | BPF_K, workers),
+        op(BPF_LD | BPF_IMM, 0),
+        op(BPF_ST, 0),
+        op(BPF_LD | BPF_H | BPF_ABS, 0),
+        op(BPF_ALU | BPF_AND | BPF_K, word(BUT_PADDING)),
+        jump(BPF_JEQ, one, 1, 0),
+        jump(BPF_JEQ, other, 0, 2),
+        op(BPF_LD | BPF_IMM, workers.saturating_add(1)),
+        op(BPF_ST, 0),
     ];
     // One step of the hash: A is the word, X the hash so far; leaves the new one in both.
     let mix = [
@@ -335,7 +351,11 @@ fn steering(v4: bool, workers: u32) -> Vec<libc::sock_filter> {
         program.push(op(BPF_LD | BPF_W | BPF_ABS, NET + word));
         program.extend_from_slice(&mix);
     }
-    program.push(op(BPF_ALU | BPF_MOD | BPF_K, workers));
-    program.push(op(BPF_RET | BPF_A, 0));
+    program.extend([
+        op(BPF_ALU | BPF_MOD | BPF_K, workers),
+        op(BPF_LDX | BPF_MEM, 0),
+        op(BPF_ALU | BPF_ADD | BPF_X, 0),
+        op(BPF_RET | BPF_A, 0),
+    ]);
     program
 }

@@ -23,6 +23,9 @@ pub(crate) const MAX_OTHERS: usize = 16;
 /// File descriptors waited for, the doorbell among them.
 const FDS: usize = 1 + MAX_SOCKETS + MAX_OTHERS;
 
+/// Batches of one socket that [`Aside::drain`] takes at once.
+const ASIDE_ROUNDS: usize = 64;
+
 /// What waiting found.
 #[derive(Default)]
 struct Ready {
@@ -195,6 +198,45 @@ fn receive(socket: &MediaSocket, port: &mut Port) -> io::Result<usize> {
             Some(libc::EBADF | libc::ENOTSOCK | libc::EINVAL | libc::EFAULT) => Err(error),
             _ => Ok(0),
         },
+    }
+}
+
+/// Sockets that nobody waits for: what comes to them lies there until it is asked for.
+pub struct Aside {
+    sockets: Vec<MediaSocket>,
+    ports: Vec<Port>,
+}
+
+impl Aside {
+    /// # Errors
+    /// When the sockets are too many, or cannot be set up.
+    pub fn open(sockets: Vec<MediaSocket>) -> io::Result<Self> {
+        let ports = Sockets::prepare(&sockets)?;
+        Ok(Self { sockets, ports })
+    }
+
+    /// Gives what has come to `f`, in order of arrival at each socket: [`ASIDE_ROUNDS`] full batches of each at most, so that
+    /// a flood holds nobody up. Returns also how many system calls it took.
+    ///
+    /// # Errors
+    /// When a socket cannot be read any more.
+    pub fn drain(&mut self, mut f: impl FnMut(Received<'_>)) -> io::Result<(ReceiveReport, u64)> {
+        let (mut report, mut syscalls) = (ReceiveReport::default(), 0);
+        for (socket, port) in self.sockets.iter().zip(&mut self.ports) {
+            for _ in 0..ASIDE_ROUNDS {
+                port.filled = receive(socket, port)?;
+                syscalls += 1;
+                let arrivals = SocketArrivals {
+                    sockets: std::slice::from_ref(socket),
+                    ports: std::slice::from_ref(port),
+                };
+                report += arrivals.for_each(&mut f);
+                if port.filled < BATCH_SIZE {
+                    break;
+                }
+            }
+        }
+        Ok((report, syscalls))
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use std::net::{SocketAddr, UdpSocket};
 
-/// Index of the socket that has a datagram, after taking it: workers first, control last.
+/// Index of the socket that has a datagram, after taking it: workers first, then control, then the workers' for reports.
 fn arrival(sockets: &[&MediaSocket]) -> usize {
     let mut fds: Vec<_> = sockets
         .iter()
@@ -29,7 +29,8 @@ fn arrival(sockets: &[&MediaSocket]) -> usize {
 
 fn all(port: &MediaPort) -> Vec<&MediaSocket> {
     let workers = port.workers.iter().map(|sockets| &sockets[0]);
-    workers.chain([&port.control[0]]).collect()
+    let reports = port.reports.iter().map(|sockets| &sockets[0]);
+    workers.chain([&port.control[0]]).chain(reports).collect()
 }
 
 fn media_reaches_the_worker_of_its_source(media: &str, clients: &[&str]) {
@@ -45,6 +46,22 @@ fn media_reaches_the_worker_of_its_source(media: &str, clients: &[&str]) {
                 for first in [128, 143, 191] {
                     client.send_to(&[first, 96, 0, 1], target).unwrap();
                     assert_eq!(arrival(&sockets), expected);
+                }
+                // Transport-wide feedback and RFC 8888, padded or not, by their first two bytes.
+                for report in [[0x8f, 205], [0x8b, 205], [0xaf, 205], [0xab, 205]] {
+                    client.send_to(&report, target).unwrap();
+                    assert_eq!(arrival(&sockets), workers + 1 + expected, "{report:?}");
+                }
+                // A NACK, a PLI, a receiver report; RTP that looks alike.
+                for other in [
+                    [0x81, 205],
+                    [0x81, 206],
+                    [0x8f, 201],
+                    [0x8f, 96],
+                    [0x80, 205],
+                ] {
+                    client.send_to(&other, target).unwrap();
+                    assert_eq!(arrival(&sockets), expected, "{other:?}");
                 }
                 seen[expected] += 1;
             }
@@ -73,8 +90,10 @@ fn all_that_is_not_media_reaches_the_control_plane() {
             client.send_to(&[first], sockets[0].local()).unwrap();
             assert_eq!(arrival(&sockets), 2, "first byte {first}");
         }
-        client.send_to(&[], sockets[0].local()).unwrap();
-        assert_eq!(arrival(&sockets), 2, "an empty datagram");
+        for short in [&[][..], &[0x8f]] {
+            client.send_to(short, sockets[0].local()).unwrap();
+            assert_eq!(arrival(&sockets), 2, "{short:?} is too short to be media");
+        }
     }
 }
 

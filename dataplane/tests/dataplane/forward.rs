@@ -63,6 +63,40 @@ fn where_ebpf_steers_packets_arrive_at_their_owner() {
     assert_eq!(control.sum(|c| c.handed_over.load()), at_first);
 }
 
+/// They come by sockets of their own, which no worker waits for.
+fn reports_of_viewers_are_read(io: &str, ebpf: bool) {
+    let state_dir = StateDir::new();
+    let arguments = ["--media", "127.0.0.1:0", "--workers", "2", "--io", io];
+    let mut command = command(&state_dir, &arguments);
+    if !ebpf {
+        without(&mut command, libc::SYS_bpf);
+    }
+    let _dataplane = Dataplane::spawn(command);
+    let control = Control::attach(&state_dir);
+    let mut room = room(&control, 0);
+    // More than one system call takes; who is sent sound alone has nothing to report on.
+    room.report(40);
+    until("all reports are read", || {
+        control.dropped(DropReason::FeedbackRefused) + control.dropped(DropReason::RateLimited)
+            == 160
+    });
+    room.publish(100..200);
+    room.report(1);
+    let replayed = || control.dropped(DropReason::Replayed);
+    until("reports between media are read", || replayed() == 4);
+    assert_eq!(control.sum(|c| c.handed_over.load()), 0);
+}
+
+#[test]
+fn reports_are_read_over_io_uring() {
+    reports_of_viewers_are_read("uring", true);
+}
+
+#[test]
+fn reports_are_read_over_sockets_where_classic_bpf_steers() {
+    reports_of_viewers_are_read("socket", false);
+}
+
 #[test]
 fn media_goes_on_without_a_control_plane_and_the_next_one_finds_all() {
     let state_dir = StateDir::new();

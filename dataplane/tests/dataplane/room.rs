@@ -88,6 +88,19 @@ impl Client {
         packet
     }
 
+    /// A sealed report on one packet, transport-wide.
+    fn report(&mut self, index: u32) -> Vec<u8> {
+        let mut plain = [0; 24];
+        plain[..4].copy_from_slice(&[0x8f, 205, 0, 5]);
+        plain[4..8].copy_from_slice(&self.row.to_be_bytes());
+        // One status, of a packet that arrived after no time.
+        plain[15] = 1;
+        plain[20..22].copy_from_slice(&[0x20, 1]);
+        let mut sealed = [0; 64];
+        let len = self.sealer.seal_rtcp(index, &plain, &mut sealed).unwrap();
+        sealed[..len].to_vec()
+    }
+
     /// The next RTP packet that comes: its sequence number and payload.
     fn receive(&mut self) -> (u16, Vec<u8>) {
         let mut datagram = [0; 2_048];
@@ -302,6 +315,16 @@ pub(crate) fn room(control: &Control, owner: usize) -> Room {
 }
 
 impl Room {
+    /// Has every viewer report, so many times.
+    pub(crate) fn report(&mut self, times: u32) {
+        for index in 0..times {
+            for viewer in &mut self.viewers {
+                let report = viewer.report(index);
+                viewer.socket.send_to(&report, self.media).unwrap();
+            }
+        }
+    }
+
     /// Publishes packets, ten at a time, and has every viewer receive each of them.
     pub(crate) fn publish(&mut self, indices: std::ops::Range<u64>) {
         for first in indices.clone().step_by(10) {

@@ -53,9 +53,42 @@ pub const fn kind_of([first, second]: [u8; 2], len: usize) -> PacketKind {
     }
 }
 
+/// First two bytes of RTCP packets that report on packets one by one, but for the padding bit: transport-wide feedback
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1) and RFC 8888 (§3.1). SRTCP leaves them in the clear
+/// (RFC 3711 §3.4).
+pub const PACKET_REPORTS: [[u8; 2]; 2] = [[0x8f, 205], [0x8b, 205]];
+/// All bits of those two bytes but the padding bit.
+pub const BUT_PADDING: [u8; 2] = [0xdf, 0xff];
+
+/// Whether a datagram that begins with these two bytes is, or begins with, a report on packets.
+#[inline(always)]
+#[must_use]
+pub const fn is_packet_report([first, second]: [u8; 2]) -> bool {
+    let [a, b] = PACKET_REPORTS;
+    let first = first & BUT_PADDING[0];
+    (first == a[0] && second == a[1]) || (first == b[0] && second == b[1])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_on_packets_are_told_from_other_feedback() {
+        for report in [[0x8f, 205], [0xaf, 205], [0x8b, 205], [0xab, 205]] {
+            assert!(is_packet_report(report), "{report:?}");
+        }
+        // A NACK, a receiver report first of a compound, a PLI; RTP and DTLS that look alike.
+        for other in [
+            [0x81, 205],
+            [0x8f, 201],
+            [0x81, 206],
+            [0x8f, 96],
+            [0x4f, 205],
+        ] {
+            assert!(!is_packet_report(other), "{other:?}");
+        }
+    }
 
     #[test]
     fn first_byte_ranges_follow_rfc_7983() {

@@ -120,19 +120,20 @@ impl Programs {
     }
 
     /// Puts the reuseport program before the group of sockets that receives at media address number
-    /// `media` of the settings: the workers' in order, the control plane's last. It replaces whatever steered the group,
-    /// and stays as long as one of its sockets is open.
+    /// `media` of the settings: the workers' in order, the control plane's, and the workers' for reports on packets. It
+    /// replaces whatever steered the group, and stays as long as one of its sockets is open.
     ///
     /// # Errors
     /// [`Error::TooMany`] if that is not a group of the settings; [`Error::Permission`],
     /// [`Error::Rejected`], or [`Error::Os`] if a socket is not bound with `SO_REUSEPORT`.
     pub fn steer(&mut self, media: usize, sockets: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let group = u32::try_from(media).unwrap_or(u32::MAX);
-        if group >= MAX_MEDIA || sockets.len() != self.settings.workers() as usize + 1 {
+        let members = 2 * self.settings.workers() + 1;
+        if group >= MAX_MEDIA || sockets.len() != members as usize {
             return Err(Error::TooMany {
                 what: "a reuseport group of",
                 number: sockets.len(),
-                limit: self.settings.workers() + 1,
+                limit: members,
             });
         }
         let program = self.ebpf.program_mut(REUSEPORT);

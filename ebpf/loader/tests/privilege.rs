@@ -22,7 +22,7 @@ fn three_capabilities_are_enough_and_what_is_missing_is_named() {
         let mut kernel = support::Kernel::load(&settings).unwrap();
         let frame = support::frame("127.0.0.2:9", "127.0.0.1:7882", &[], &support::rtp());
         assert_eq!(kernel.run(&frame).verdict, Verdict::DropUnknownFlow);
-        let sockets = support::group(support::address("127.0.0.1:0"), 2);
+        let sockets = support::group(support::address("127.0.0.1:0"), 3);
         let fds: Vec<_> = sockets.0.iter().map(AsFd::as_fd).collect();
         kernel.programs.steer(0, &fds).unwrap();
     } else {

@@ -37,7 +37,7 @@ struct Groups {
 
 impl Groups {
     fn new(media: &[&str], workers: usize) -> Option<Self> {
-        let bind = |text: &&str| group(address(text), workers + 1);
+        let bind = |text: &&str| group(address(text), 2 * workers + 1);
         let groups: Vec<_> = media.iter().map(bind).collect();
         let addresses: Vec<_> = groups.iter().map(|(_, address)| *address).collect();
         let settings = Settings::new(&addresses, workers).unwrap();
@@ -70,6 +70,14 @@ fn media_of_unknown_flows_reaches_the_worker_of_its_source() {
                     client.send_to(&[first, 96, 0, 1], target).unwrap();
                     assert_eq!(arrival(sockets), expected);
                 }
+                for report in [[0x8f, 205], [0xab, 205]] {
+                    client.send_to(&report, target).unwrap();
+                    assert_eq!(arrival(sockets), workers + 1 + expected, "{report:?}");
+                }
+                for other in [[0x81, 205], [0x8f, 201], [0x8f, 96]] {
+                    client.send_to(&other, target).unwrap();
+                    assert_eq!(arrival(sockets), expected, "{other:?}");
+                }
                 seen[expected] += 1;
             }
             assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
@@ -90,6 +98,8 @@ fn media_of_a_known_flow_reaches_its_worker() {
             flows.set(key, Flow::of_worker(worker)).unwrap();
             client.send_to(&[0x80, 96], target).unwrap();
             assert_eq!(arrival(sockets), usize::from(worker));
+            client.send_to(&[0x8f, 205], target).unwrap();
+            assert_eq!(arrival(sockets), 4 + usize::from(worker), "a report");
             client.send_to(&[22, 254], target).unwrap();
             assert_eq!(arrival(sockets), 3, "DTLS of the flow");
         }
@@ -152,6 +162,7 @@ fn a_closed_worker_loses_nothing_to_nobody() {
     };
     let (mut sockets, target) = steered.groups.pop().unwrap();
     drop(sockets.drain(..2));
+    sockets.truncate(1);
     drop(steered);
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(&[0x80, 96], target).unwrap();

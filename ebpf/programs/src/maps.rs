@@ -43,6 +43,6 @@ pub(crate) static XSKS: XskMap<{ MAX_QUEUES as usize }> = XskMap::new();
 #[btf_map]
 pub(crate) static DEVICES: DevMapHash<{ MAX_DEVICES as usize }> = DevMapHash::new();
 
-/// Sockets of the reuseport groups: by media address, then worker, the control plane's last.
+/// Sockets of the reuseport groups: by media address, then worker, then the control plane's, then by worker those for reports on packets.
 #[btf_map]
 pub(crate) static SOCKETS: ReusePortSockArray<{ MAX_SOCKETS as usize }> = ReusePortSockArray::new();

@@ -8,6 +8,7 @@ use aya_ebpf::programs::SkReuseportContext;
 use core::mem::MaybeUninit;
 use ion_ebpf_types::steer::worker_of;
 use ion_ebpf_types::{Endpoint, FlowKey, GROUP_LEN, Ip, Settings};
+use ion_wire::classify::is_packet_report;
 use ion_wire::frame::{ETHERTYPE_IPV4, UDP_LEN};
 
 #[sk_reuseport]
@@ -24,19 +25,21 @@ pub fn ion_reuseport(ctx: SkReuseportContext) -> u32 {
 }
 
 /// A group's member for this datagram: the owner of its flow, else the worker of its source, for RTP
-/// and RTCP; the control plane, behind the workers, for all else (RFC 7983 §7).
+/// and RTCP, by that one's other socket if it reports on packets; the control plane, behind the workers, for all else
+/// (RFC 7983 §7).
 #[inline(always)]
 fn member_of(ctx: &SkReuseportContext, settings: &Settings, key: &FlowKey) -> u32 {
     let workers = settings.workers();
-    match datagram::<1>(ctx, UDP_LEN as u32) {
-        Some([128..=191]) => {}
+    let first = match datagram::<2>(ctx, UDP_LEN as u32) {
+        Some(first @ [128..=191, _]) => first,
         _ => return workers,
-    }
+    };
     // SAFETY: as in `xdp::handle`: the entry may change under us, to another that is whole.
-    match unsafe { FLOWS.get(key) } {
+    let worker = match unsafe { FLOWS.get(key) } {
         Some(flow) if u32::from(flow.worker) < workers => u32::from(flow.worker),
         _ => worker_of(&key.remote, workers),
-    }
+    };
+    if is_packet_report(first) { workers + 1 + worker } else { worker }
 }
 
 #[inline(always)]

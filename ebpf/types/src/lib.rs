@@ -60,7 +60,7 @@ pub const MAX_DEVICES: u32 = 64;
 pub const SAMPLE_RING_BYTES: u32 = 65_536;
 /// Workers at most, as `ion_tables::layout::MAX_WORKERS`.
 pub const MAX_WORKERS: u32 = 64;
-/// Sockets of one reuseport group: the workers' and the control plane's.
-pub const GROUP_LEN: u32 = MAX_WORKERS + 1;
+/// Sockets of one reuseport group: the workers', the control plane's, and the workers' for reports on packets.
+pub const GROUP_LEN: u32 = 2 * MAX_WORKERS + 1;
 /// Sockets of all groups.
 pub const MAX_SOCKETS: u32 = settings::MAX_MEDIA * GROUP_LEN;
