@@ -212,6 +212,9 @@ fn measure(options: &Options) -> anyhow::Result<Report> {
         publishers: &mut publishers,
         sink: &mut sink,
     };
+    if options.slots > 0 {
+        pump.take_seats().context("taking seats")?;
+    }
     pump.run(Duration::from_secs(1)).context("warming up")?;
     let before = target.figures()?;
     pump.sink.begin();
@@ -241,6 +244,20 @@ struct Pump<'a> {
 }
 
 impl Pump<'_> {
+    /// Has everybody take a seat: it is given to who is heard for the second time, so that nobody gets the first packet.
+    fn take_seats(&mut self) -> anyhow::Result<()> {
+        self.publishers.begin(Instant::now(), 0.0);
+        for _ in 0..3 * self.publishers.sources() {
+            self.publishers.send_due(Instant::now())?;
+            self.sink.drain()?;
+        }
+        let quiet_since = Instant::now();
+        while quiet_since.elapsed() < Duration::from_millis(200) {
+            self.sink.drain()?;
+        }
+        Ok(())
+    }
+
     /// Publishes for a while, then waits until everything has arrived or nothing more comes. Returns
     /// packets published and packets that should have arrived.
     fn run(&mut self, duration: Duration) -> anyhow::Result<(u64, u64)> {

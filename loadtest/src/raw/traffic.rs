@@ -148,6 +148,11 @@ impl Publishers {
             .collect();
     }
 
+    /// Encodings that are published.
+    pub(super) fn sources(&self) -> usize {
+        self.sources.len()
+    }
+
     /// Deliveries that the largest frame makes.
     pub(super) fn largest(&self) -> u64 {
         let of = |source: &Publisher| source.viewers * if source.audio { 1 } else { 24 };
