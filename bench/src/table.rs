@@ -260,16 +260,19 @@ fn memory_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
     })
 }
 
-/// What viewers' feedback, their estimates and the choice of a layer cost, in real time: against the same video without.
+/// What viewers' feedback, their estimates and the choice of a layer cost, in real time: against the same video without, and, in
+/// the note, against the same encodings without feedback.
 fn adaptation_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
-    let (mut plain, mut adapted) = (Vec::new(), Vec::new());
+    let (mut plain, mut deaf, mut adapted) = (Vec::new(), Vec::new(), Vec::new());
     // Runs that differ by little: twice as many rounds.
     for _ in 0..2 * plan.rounds {
         for (feedback, mix, results) in [
             (false, Mix::Video, &mut plain),
+            (false, Mix::Simulcast, &mut deaf),
             (true, Mix::Simulcast, &mut adapted),
         ] {
             let raw = RawRun {
+                seconds: 3,
                 speed: 1.0,
                 feedback,
                 ..plan.raw.clone()
@@ -279,14 +282,17 @@ fn adaptation_row(plan: &Plan, runner: &Runner) -> anyhow::Result<Row> {
     }
     let what = "simulcast with feedback against one video without, per packet";
     let row = pair_row(what, 1.1, &adapted, &plain);
+    let of_feedback = pair_row(what, 1.1, &adapted, &deaf);
     let share = |result: &Value| {
         let reports = pick(result, "feedback_sent")?;
         Some(reports / pick(result, "packets_received")?)
     };
     let shares: Vec<_> = adapted.iter().filter_map(share).collect();
     let note = format!(
-        "{}; {ADAPTED_VIEWERS} viewers at real-time rate, {} reports received for each packet",
+        "{}; against the same encodings without feedback {}; {ADAPTED_VIEWERS} viewers at real-time rate, {} reports received for \
+         each packet",
         row.note,
+        rounded_up(median(&of_feedback.values).unwrap_or(0.0), 3),
         rounded_up(median(&shares).unwrap_or(0.0), 3),
     );
     Ok(Row { note, ..row })
