@@ -109,7 +109,7 @@ fn mixed_sizes_are_echoed_intact_and_runs_go_as_one_send() {
             let mut setup = setup(mode, media);
             let client = client(media);
             let sizes = [
-                1, 40, 40, 1_200, 1_200, 1_200, 1_200, 300, 1_452, 2_000, 2_000, 7,
+                2, 40, 40, 1_200, 1_200, 1_200, 1_200, 300, 1_452, 2_000, 2_000, 7,
             ];
             let sent: Vec<_> = (0..60)
                 .map(|n| datagram(n, sizes[n % sizes.len()]))
@@ -125,7 +125,7 @@ fn mixed_sizes_are_echoed_intact_and_runs_go_as_one_send() {
             }
             let report = send(&mut setup.backend, &echo_packets(&got));
             assert_eq!(report.datagrams, 60, "{mode:?} {report:?}");
-            // 1 · 40 40 · 1200×4 300 · 1452 · 2000×2 7 make five sends of twelve.
+            // 2 · 40 40 · 1200×4 300 · 1452 · 2000×2 7 make five sends of twelve.
             assert_eq!(report.sends, 25, "{mode:?}");
             assert_eq!(
                 report.bytes,
