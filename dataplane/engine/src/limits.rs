@@ -75,7 +75,7 @@ pub const KEYFRAME_WAIT_US: u64 = 1_000_000;
 pub const VIEWER_KEYFRAMES: u32 = 32;
 /// A viewer that was sent a keyframe and asks for another is heeded this often, microseconds, as each of them costs all
 /// other viewers quality, ...
-pub const VIEWER_KEYFRAME_US: u64 = 2_000_000;
+pub const VIEWER_KEYFRAME_US: u64 = 1_000_000;
 /// ... after so many at once.
 pub const VIEWER_KEYFRAME_BURST: u64 = 8;
 
