@@ -20,7 +20,10 @@ pub fn by_distance(results: &[Value], path: &str) -> String {
             .filter_map(|result| pick(result, path))
             .collect();
         let name = if near { "near" } else { "far apart" };
-        median(&values).map(|value| format!("{} with cores {name}", rounded_up(value, 3)))
+        median(&values).map(|value| {
+            let decimals = if value < 100.0 { 3 } else { 0 };
+            format!("{} with cores {name}", rounded_up(value, decimals))
+        })
     };
     let parts: Vec<_> = [true, false].into_iter().filter_map(of).collect();
     parts.join(", ")
