@@ -1,6 +1,7 @@
 // The web app in a browser: opened, watched for complaints, looked at in both colour schemes and on a phone, and put before axe.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { goTo } from './browsers.mjs';
 import { until } from './process.mjs';
 
 /** @typedef {import('playwright-core').Page} Page */
@@ -36,7 +37,7 @@ export async function openPage(t, browser, url, prepare = () => {}) {
   page.on('console', (line) => {
     if (/content security policy|refused to/i.test(line.text())) t.check(false, `${page.url()}: ${line.text()}`);
   });
-  await page.goto(url);
+  await goTo(page, url);
   if (await page.getByText('was not built into it').count()) throw new Error('The server has no web app: run `make build`.');
   return page;
 }

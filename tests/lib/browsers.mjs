@@ -114,3 +114,20 @@ export async function launchFirefox() {
     close: () => browser.close(),
   };
 }
+
+/**
+ * Opens an address. A browser that was started while its network was being set up takes what it loads for lost when it
+ * hears of that: then it is asked again.
+ * @param {Page} page @param {string} url
+ */
+export async function goTo(page, url) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await page.goto(url);
+    } catch (error) {
+      if (tries === 5 || !/ERR_NETWORK_CHANGED|chrome-error:/.test(String(error))) throw error;
+      // The page that says so comes by itself, and would be in the way of the next try.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+  }
+}

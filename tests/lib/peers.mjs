@@ -1,5 +1,7 @@
 // A publisher and a viewer inside a browser page, driven through the page's own session.js, and what their statistics say.
 
+import { goTo } from './browsers.mjs';
+
 /** @typedef {import('./browsers.mjs').Page} Page */
 
 /**
@@ -94,7 +96,7 @@ export class Publisher extends Peer {
    *   `maxBitrate` in bit/s; `encodings` of the video, as `addTransceiver` takes them; `origin`: where the page comes from, when not from the server
    */
   static async open(page, url, { room, codec = '', width = 640, height = 360, maxBitrate = 0, encodings = [], origin = url }) {
-    await page.goto(`${origin}/plain`);
+    await goTo(page, `${origin}/plain`);
     await page.evaluate(publishInPage, { endpoint: `${url}/whip/${room}`, codec, width, height, maxBitrate, encodings });
     return new Publisher(page);
   }
@@ -119,7 +121,7 @@ export class Viewer extends Peer {
    * @param {{room: string, origin?: string, without?: string[]}} options `without`: what it does not offer, like `audio/red`
    */
   static async open(page, url, { room, origin = url, without = [] }) {
-    await page.goto(`${origin}/plain`);
+    await goTo(page, `${origin}/plain`);
     await page.evaluate(watchInPage, { endpoint: `${url}/whep/${room}`, without });
     return new Viewer(page);
   }

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
+import { goTo } from './browsers.mjs';
 import { run } from './process.mjs';
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>App on the SDK</title><style>video { width: 320px; height: 180px }</style>
@@ -73,7 +74,7 @@ export async function routedApp(t, page) {
 
 /** Opens the app and waits for the SDK. @param {import('./browsers.mjs').Page} page @param {string} app */
 export async function openApp(page, app) {
-  await page.goto(app);
+  await goTo(page, app);
   await page.evaluate(async () => {
     while (!('ion' in globalThis)) await new Promise((resolve) => setTimeout(resolve, 20));
   });
