@@ -31,6 +31,10 @@ impl World {
         let mut config = config(&folder.0);
         change(&mut config);
         let server = Server::try_start(config).await.unwrap();
+        Self::served(folder, plane, server).await
+    }
+
+    async fn served(folder: Folder, plane: Plane, server: Server) -> Self {
         let http = serve(&server).await;
         Self {
             folder,
@@ -50,13 +54,7 @@ impl World {
         } = self;
         server.kill().await;
         let server = Server::start(&folder.0).await;
-        let http = serve(&server).await;
-        Self {
-            folder,
-            plane,
-            server,
-            http,
-        }
+        Self::served(folder, plane, server).await
     }
 
     /// Does something in its rooms, as a moderator.
@@ -79,6 +77,18 @@ impl World {
         ann.send("video", "cam");
         let (_, published) = ann.connect().await;
         (ann, published.iter().map(|p| p.id).collect())
+    }
+
+    /// Bob is sent a publication; and the row that he is sent it by.
+    pub(crate) async fn bob_watches(
+        &self,
+        id: PublicationId,
+    ) -> (Sdk, Vec<(u32, SubscriptionConfig)>) {
+        let mut bob = self.join("bob").await;
+        bob.receive("video", id);
+        bob.connect().await;
+        let rows = self.wait_sent(1).await;
+        (bob, rows)
     }
 
     /// The subscription rows that are sent a track, with their numbers.

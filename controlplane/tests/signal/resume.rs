@@ -63,10 +63,7 @@ async fn a_lost_socket_resumes_and_media_does_not_notice() {
 async fn a_new_control_plane_takes_up_participants_who_resume() {
     let world = World::new().await;
     let (mut ann, ids) = world.ann().await;
-    let mut bob = world.join("bob").await;
-    bob.receive("video", ids[1]);
-    bob.connect().await;
-    let before = world.wait_sent(1).await;
+    let (mut bob, before) = world.bob_watches(ids[1]).await;
     let world = world.restarted().await;
     assert_eq!(world.sent().len(), 1, "nothing has stopped");
     ann.resume(world.http).await.unwrap();
@@ -128,10 +125,7 @@ async fn a_new_control_plane_tells_nobody_again_who_is_there() {
 async fn a_new_peer_connection_keeps_the_publications() {
     let world = World::new().await;
     let (mut ann, ids) = world.ann().await;
-    let mut bob = world.join("bob").await;
-    bob.receive("video", ids[1]);
-    bob.connect().await;
-    let before = world.wait_sent(1).await;
+    let (_bob, before) = world.bob_watches(ids[1]).await;
     ann.client = Client::new().await;
     ann.peer = "pc2".to_owned();
     let (_, published) = ann.connect().await;

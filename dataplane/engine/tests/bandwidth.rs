@@ -121,6 +121,16 @@ impl Stage {
         }
     }
 
+    /// The viewer asks for the newest packets of a subscription, all at once.
+    fn ask_for_newest(&mut self, row: u32) {
+        let newest = self.indices.last().copied().unwrap_or(0) & 0xffff;
+        let lost: Vec<_> = (0..16)
+            .map(|back| (newest as u16).wrapping_sub(back))
+            .collect();
+        self.world
+            .send_rtcp(self.viewer, &nack(media_ssrc(row), &lost));
+    }
+
     fn step(&mut self) {
         self.world.advance(STEP_US);
         let now = self.world.now;
@@ -344,13 +354,7 @@ fn who_asks_for_everything_again_over_a_full_link_gets_it_at_its_pace() {
     };
     let before = again(&stage);
     for _ in 0..1_000 {
-        let newest = stage.indices.last().copied().unwrap_or(0) & 0xffff;
-        let lost: Vec<_> = (0..16)
-            .map(|back| (newest as u16).wrapping_sub(back))
-            .collect();
-        stage
-            .world
-            .send_rtcp(stage.viewer, &nack(media_ssrc(row), &lost));
+        stage.ask_for_newest(row);
         stage.step();
     }
     let after = again(&stage);
@@ -367,13 +371,7 @@ fn who_was_sent_much_again_is_sent_pictures_at_once_when_the_link_narrows() {
     stage.run(10);
     let row = stage.video;
     for _ in 0..6_000 {
-        let newest = stage.indices.last().copied().unwrap_or(0) & 0xffff;
-        let lost: Vec<_> = (0..16)
-            .map(|back| (newest as u16).wrapping_sub(back))
-            .collect();
-        stage
-            .world
-            .send_rtcp(stage.viewer, &nack(media_ssrc(row), &lost));
+        stage.ask_for_newest(row);
         stage.step();
     }
     let counters = stage.world.subscription_counters(row);
